@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+pub mod entity;
+pub mod error;
+pub mod message;
+pub mod value;
+
+pub use entity::{Binding, DeliveryMode, Exchange, ExchangeType, IntoQueues, Queue};
+pub use error::{Error, ErrorKind, Result, Scope};
+pub use message::{Message, Properties};
+pub use value::{Table, Tag, Value};
