@@ -1,0 +1,144 @@
+//! The brokers that the tests run against, in one table.
+//!
+//! A new broker is a type that implements [`Broker`], an entry in [`TRANSPORTS`], a service in
+//! `docker-compose.yml` and a line in `ci/packages.list`, each under the broker's name.
+
+pub(crate) mod control;
+pub(crate) mod docker;
+pub(crate) mod install;
+pub(crate) mod node;
+pub(crate) mod ports;
+pub(crate) mod probe;
+pub(crate) mod process;
+pub(crate) mod rabbitmq;
+pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod tls;
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::brokers::node::{Node, Ports};
+use crate::brokers::process::Process;
+use crate::brokers::rabbitmq::RabbitMq;
+
+/// Everything that `test-brokers` can test, in the order in which it does.
+pub(crate) const TRANSPORTS: &[Transport] = &[
+    Transport {
+        name: "memory",
+        brokers: &[],
+    },
+    Transport {
+        name: "amqp",
+        brokers: &[&RabbitMq],
+    },
+];
+
+/// A transport crate, `kombu-transport-<name>`, and the brokers it is tested on.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    /// The crate's suffix and the feature's name.
+    pub(crate) name: &'static str,
+    /// Its brokers; none if it needs no server.
+    pub(crate) brokers: &'static [&'static dyn Broker],
+}
+
+/// One way to reach a broker that the suite is run for.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    /// What tables call it.
+    pub(crate) name: &'static str,
+    /// The environment variable that holds its URL.
+    pub(crate) url: &'static str,
+    /// Which tests run on it.
+    pub(crate) tests: Tests,
+}
+
+/// Which tests of a transport's crate run on a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tests {
+    /// All of them.
+    All,
+    /// The conformance suite, but not its cases about recovery, which differ only in how long they take.
+    Conformance,
+}
+
+/// A server that xtask can start, probe, disturb and stop.
+pub(crate) trait Broker: Debug + Sync {
+    /// Its name in the state file, in `docker-compose.yml`, in `ci/packages.list` and for `control`.
+    fn name(&self) -> &'static str;
+
+    /// The container image that is the same server.
+    fn image(&self) -> &'static str;
+
+    /// The version that the Debian package has and the image's tag names.
+    fn version(&self) -> &'static str;
+
+    /// How the tests reach it.
+    fn variants(&self) -> &'static [Variant];
+
+    /// Whether its programs are on this machine.
+    fn installed(&self) -> bool;
+
+    /// The names of the ports it needs; `docker-compose.yml` publishes `KOMBU_<BROKER>_<NAME>_PORT`.
+    fn ports(&self) -> &'static [&'static str];
+
+    /// Writes its configuration into a folder and says which processes to start, in order.
+    fn configure(&self, dir: &Path, ports: &Ports) -> Result<Vec<Process>>;
+
+    /// Asks it once whether it serves and returns its version.
+    fn probe(&self, node: &Node) -> Result<String>;
+
+    /// The variables that tests find it by.
+    fn exports(&self, node: &Node) -> Vec<(&'static str, String)>;
+
+    /// What `control` can do to it beyond what works on any process.
+    fn actions(&self) -> &'static [&'static str];
+
+    /// Does one of [`Broker::actions`] and returns when its effect shows.
+    fn act(&self, node: &Node, action: &str) -> Result<()>;
+}
+
+impl Transport {
+    /// The variants of all its brokers, each with its broker.
+    pub(crate) fn variants(&self) -> impl Iterator<Item = (&'static dyn Broker, &'static Variant)> {
+        self.brokers
+            .iter()
+            .flat_map(|broker| broker.variants().iter().map(|variant| (*broker, variant)))
+    }
+
+    /// The variable that its tests read the broker's URL from.
+    pub(crate) fn url_variable(&self) -> String {
+        format!("KOMBU_TEST_{}_URL", self.name.to_uppercase())
+    }
+}
+
+/// Finds transports by name; no names mean all.
+pub(crate) fn transports(names: &[String]) -> Result<Vec<&'static Transport>> {
+    if names.is_empty() {
+        return Ok(TRANSPORTS.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            let found = TRANSPORTS.iter().find(|transport| transport.name == name);
+            let Some(found) = found else {
+                let known: Vec<_> = TRANSPORTS.iter().map(|transport| transport.name).collect();
+                bail!("no transport {name}; there are {}", known.join(", "));
+            };
+            Ok(found)
+        })
+        .collect()
+}
+
+/// Finds a broker by name.
+pub(crate) fn broker(name: &str) -> Result<&'static dyn Broker> {
+    TRANSPORTS
+        .iter()
+        .flat_map(|transport| transport.brokers)
+        .copied()
+        .find(|broker| broker.name() == name)
+        .with_context(|| format!("no broker {name}"))
+}

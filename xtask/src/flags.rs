@@ -1,0 +1,74 @@
+//! Every command and option, declared once.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::brokers::docker;
+
+/// The workspace's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = false)]
+pub(crate) struct Flags {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What xtask can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Starts brokers and leaves them running; prints the variables that tests find them by.
+    StartBrokers(StartBrokers),
+    /// Stops brokers that were left running.
+    StopBrokers(StopBrokers),
+    /// Acts on a running broker: restart, crash, stop, kill, start, pause, resume and what else it has.
+    Control(Control),
+}
+
+/// Where brokers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum With {
+    /// This machine's packages, installed if missing, as processes in a temporary folder.
+    Local,
+    /// The services of docker-compose.yml.
+    Docker,
+    /// Brokers that run already, given by `KOMBU_TEST_<TRANSPORT>_URL`.
+    Env,
+}
+
+/// Options of `start-brokers`.
+#[derive(Debug, Args)]
+pub(crate) struct StartBrokers {
+    /// The transports to start brokers for; all if none is named.
+    pub(crate) transports: Vec<String>,
+    /// Where they come from [default: docker if an engine answers, else local].
+    #[arg(long, value_enum)]
+    pub(crate) with: Option<With>,
+}
+
+/// Options of `stop-brokers`.
+#[derive(Debug, Args)]
+pub(crate) struct StopBrokers {
+    /// The runs to stop, as `start-brokers` names them; without a name the one that
+    /// `KOMBU_BROKERS_STATE` means, else all that no running command will stop.
+    pub(crate) runs: Vec<String>,
+}
+
+/// Options of `control`.
+#[derive(Debug, Args)]
+pub(crate) struct Control {
+    /// The broker's name, as `test-brokers --list` has it.
+    pub(crate) broker: String,
+    /// What to do to it.
+    pub(crate) action: String,
+}
+
+impl Default for With {
+    /// Containers where an engine answers, this machine's packages where none does.
+    fn default() -> Self {
+        if docker::engine_answers() {
+            Self::Docker
+        } else {
+            Self::Local
+        }
+    }
+}
