@@ -3,9 +3,11 @@
 pub mod entity;
 pub mod error;
 pub mod message;
+pub mod url;
 pub mod value;
 
 pub use entity::{Binding, DeliveryMode, Exchange, ExchangeType, IntoQueues, Queue};
 pub use error::{Error, ErrorKind, Result, Scope};
 pub use message::{Message, Properties};
+pub use url::{BrokerUrl, BrokerUrls, Host, IntoUrls, Secret};
 pub use value::{Table, Tag, Value};

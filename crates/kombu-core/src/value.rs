@@ -35,7 +35,7 @@ pub enum Value {
     /// `time`, `uuid`, in the text form that Kombu writes.
     Tagged(Tag, String),
     /// A list (AMQP `A`).
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// A table of names to values (AMQP `F`).
     Table(Table),
 }
