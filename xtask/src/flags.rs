@@ -6,7 +6,11 @@ use crate::brokers::docker;
 
 /// The workspace's own commands.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = false)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = false
+)]
 pub(crate) struct Flags {
     /// What to do.
     #[command(subcommand)]
@@ -22,6 +26,10 @@ pub(crate) enum Command {
     StopBrokers(StopBrokers),
     /// Acts on a running broker: restart, crash, stop, kill, start, pause, resume and what else it has.
     Control(Control),
+    /// Runs the transports' tests and the exchanges with Python Kombu on real brokers.
+    TestBrokers(TestBrokers),
+    /// Runs the exchanges with Python Kombu alone.
+    Interop(TestBrokers),
 }
 
 /// Where brokers come from.
@@ -33,6 +41,25 @@ pub(crate) enum With {
     Docker,
     /// Brokers that run already, given by `KOMBU_TEST_<TRANSPORT>_URL`.
     Env,
+}
+
+/// Options of `test-brokers` and `interop`.
+#[derive(Debug, Args)]
+pub(crate) struct TestBrokers {
+    /// The transports to test; all if none is named.
+    pub(crate) transports: Vec<String>,
+    /// Where the brokers come from [default: docker if an engine answers, else local].
+    #[arg(long, value_enum)]
+    pub(crate) with: Option<With>,
+    /// Leaves the brokers running and prints the variables that lead to them.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Prints what there is to test on, and does nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Arguments of the test programs, such as a part of a test's name.
+    #[arg(last = true)]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// Options of `start-brokers`.

@@ -116,7 +116,9 @@ impl Deref for Guard {
     type Target = Run;
 
     fn deref(&self) -> &Run {
-        self.run.as_ref().expect("only release takes it, with the guard itself")
+        self.run
+            .as_ref()
+            .expect("only release takes it, with the guard itself")
     }
 }
 

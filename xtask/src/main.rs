@@ -8,24 +8,44 @@
 mod brokers;
 mod control;
 mod flags;
+mod interop;
 mod interrupt;
+mod list;
 mod paths;
 mod python;
 mod start_brokers;
 mod stop_brokers;
+mod suite;
+mod table;
+mod test_brokers;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 
 use crate::flags::{Command, Flags};
 use crate::interrupt::Interrupt;
+use crate::test_brokers::Scope;
 
-fn main() -> Result<()> {
-    let flags = Flags::parse();
+fn main() -> ExitCode {
+    match run(Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the command that was asked for.
+fn run(flags: Flags) -> Result<()> {
     let interrupt = Interrupt::new()?;
     match flags.command {
         Command::Control(flags) => control::run(&flags),
+        Command::Interop(flags) => test_brokers::run(&flags, Scope::Interop, &interrupt),
         Command::StartBrokers(flags) => start_brokers::run(&flags, &interrupt),
         Command::StopBrokers(flags) => stop_brokers::run(&flags),
+        Command::TestBrokers(flags) => test_brokers::run(&flags, Scope::All, &interrupt),
     }
 }

@@ -11,14 +11,15 @@ use crate::python;
 /// Runs the command. Standard output has nothing but lines for a shell to evaluate.
 pub(crate) fn run(flags: &StartBrokers, interrupt: &Interrupt) -> Result<()> {
     let transports = transports(&flags.transports)?;
-    let python = python::interpreter()?;
+    let interpreter = python::interpreter()?;
     let run = interrupt.guard(Run::create()?);
     start::start(&run, &transports, flags.with.unwrap_or_default())?;
-    let run = run.release()?;
-    for (name, value) in start::exports(&run)? {
-        println!("export {name}='{value}'");
-    }
-    println!("export {}='{}'", python::VARIABLE, python.display());
-    eprintln!("to stop them: cargo xtask stop-brokers {}", run.name());
+    let mut exports = start::exports(&run)?;
+    exports.push((
+        python::VARIABLE.to_owned(),
+        interpreter.display().to_string(),
+    ));
+    start::print_exports(&exports);
+    run.release()?.say_how_to_stop();
     Ok(())
 }

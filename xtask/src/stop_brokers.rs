@@ -23,7 +23,8 @@ fn chosen(names: &[String]) -> Result<Vec<Run>> {
             .iter()
             .map(|name| {
                 let run = all.iter().find(|run| run.name() == *name);
-                run.cloned().with_context(|| format!("no brokers named {name}"))
+                run.cloned()
+                    .with_context(|| format!("no brokers named {name}"))
             })
             .collect();
     }

@@ -12,10 +12,7 @@ const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
 /// Picks a free port for each name, none of them in `taken`.
-pub(crate) fn pick(
-    names: &[&str],
-    taken: &BTreeSet<u16>,
-) -> Result<BTreeMap<String, u16>> {
+pub(crate) fn pick(names: &[&str], taken: &BTreeSet<u16>) -> Result<BTreeMap<String, u16>> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let start = u16::try_from(clock / 1000 % u128::from(COUNT))?;
     let mut ports = BTreeMap::new();

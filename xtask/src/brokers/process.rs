@@ -79,7 +79,9 @@ impl Identity {
         let pid = Pid::from_raw(self.pid).context("0 is no process id")?;
         match kill_process(pid, signal) {
             Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("cannot signal process {pid}", pid = self.pid)),
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot signal process {pid}", pid = self.pid))
+            }
         }
     }
 
@@ -115,10 +117,6 @@ impl Identity {
 
 impl Process {
     /// Starts the process in a session of its own, so that it outlives this one and hears none of its signals.
-    #[expect(
-        clippy::zombie_processes,
-        reason = "it outlives this process, and a zombie counts as gone"
-    )]
     pub(crate) fn start(&mut self) -> Result<()> {
         let log = OpenOptions::new()
             .create(true)
@@ -175,7 +173,10 @@ mod tests {
     #[test]
     fn a_reused_number_is_another_process() {
         let own = Identity::own().unwrap();
-        let other = Identity { started: own.started + 1, ..own };
+        let other = Identity {
+            started: own.started + 1,
+            ..own
+        };
         assert_eq!(other.condition(), Condition::Gone);
     }
 
@@ -183,7 +184,8 @@ mod tests {
     fn a_zombie_counts_as_gone() {
         let mut child = Command::new("true").spawn().unwrap();
         let id = Identity::of(child.id()).unwrap();
-        id.wait_for(Condition::Gone, Duration::from_secs(10)).unwrap();
+        id.wait_for(Condition::Gone, Duration::from_secs(10))
+            .unwrap();
         child.wait().unwrap();
     }
 }

@@ -69,10 +69,7 @@ impl Run {
             return Self::of_state(Path::new(&state)).map(Some);
         }
         let beside = env::current_exe()?.with_file_name("state.json");
-        beside
-            .exists()
-            .then(|| Self::of_state(&beside))
-            .transpose()
+        beside.exists().then(|| Self::of_state(&beside)).transpose()
     }
 
     /// Lists all runs of this user.
@@ -150,6 +147,14 @@ impl Run {
     pub(crate) fn left_running(&self) -> Result<bool> {
         let owner = self.load()?.owner;
         Ok(owner.is_none_or(|owner| owner.condition() == Condition::Gone))
+    }
+
+    /// Tells the user how to stop brokers that stay.
+    pub(crate) fn say_how_to_stop(&self) {
+        eprintln!(
+            "to stop the brokers: cargo xtask stop-brokers {}",
+            self.name()
+        );
     }
 
     /// Writes the state in one step, so that a reader never sees half of it.

@@ -55,13 +55,27 @@ pub(crate) fn exports(run: &Run) -> Result<Vec<(String, String)>> {
     for node in run.load()?.nodes {
         let broker = node.broker()?;
         let variables = broker.exports(&node);
-        exports.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        exports.extend(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value)),
+        );
         exports.push((
-            format!("KOMBU_TEST_{}_CONTROL", broker.name().to_uppercase().replace('-', "_")),
+            format!(
+                "KOMBU_TEST_{}_CONTROL",
+                broker.name().to_uppercase().replace('-', "_")
+            ),
             format!("{} control {}", run.program().display(), broker.name()),
         ));
     }
     Ok(exports)
+}
+
+/// Prints variables as lines for a shell to evaluate.
+pub(crate) fn print_exports(exports: &[(String, String)]) {
+    for (name, value) in exports {
+        println!("export {name}='{}'", value.replace('\'', "'\\''"));
+    }
 }
 
 /// Starts one broker and waits until it serves.

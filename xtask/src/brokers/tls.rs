@@ -65,7 +65,10 @@ fn openssl(dir: &Path, arguments: &str) -> Result<()> {
         .output()
         .context("cannot run openssl")?;
     if !output.status.success() {
-        bail!("openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "openssl {arguments}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }

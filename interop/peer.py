@@ -1,0 +1,311 @@
+"""A Python Kombu that does what it is told: one JSON request a line in, one JSON answer a line out.
+
+    python peer.py URL [--option NAME=JSON]…
+
+Options are Kombu's transport options. README.md beside this file describes requests and answers.
+"""
+
+import argparse
+import json
+import socket
+import ssl
+import sys
+import time
+import uuid
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import kombu
+
+from values import from_json, to_json
+
+# What a consumer decodes unless a request says otherwise.
+ACCEPT = ["json", "text/plain", "application/data", "application/octet-stream"]
+AMQP_SCHEMES = {"amqp", "amqps", "pyamqp", "librabbitmq"}
+
+
+def connect(url, options):
+    """Opens a connection; an AMQP URL may carry TLS options and a login method, which Kombu takes apart from it."""
+    arguments = {"transport_options": options}
+    parts = urlsplit(url)
+    if parts.scheme in AMQP_SCHEMES:
+        # A publish is answered when the broker has the message.
+        options.setdefault("confirm_publish", True)
+        query = dict(parse_qsl(parts.query))
+        url = urlunsplit(parts._replace(query=""))
+        tls = {
+            name.removeprefix("ssl_"): query.pop(name)
+            for name in list(query)
+            if name.startswith("ssl_")
+        }
+        if tls:
+            arguments["ssl"] = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": parts.hostname, **tls}
+        arguments.update(query)
+    connection = kombu.Connection(url, **arguments)
+    connection.connect()
+    return connection
+
+
+class Peer:
+    """One connection, one channel, and the messages that were received and not settled."""
+
+    def __init__(self, url, options=None):
+        self.connection = connect(url, options or {})
+        self.channel = self.connection.channel()
+        self.held = {}
+        self.last_tag = 0
+
+    def handle(self, request):
+        """Does one request and returns its answer; an exception becomes an answer too."""
+        answer = {"id": request.get("id")}
+        try:
+            action = getattr(self, "do_" + request["do"].replace("-", "_"), None)
+            if action is None:
+                raise ValueError(f"no request {request['do']!r}")
+            arguments = {key: from_json(value) for key, value in request.items() if key not in ("id", "do")}
+            answer["ok"] = to_json(action(**arguments))
+        except Exception as error:  # what went wrong is the answer, whatever it was
+            answer["error"] = {"type": type(error).__name__, "message": str(error)}
+            self.renew_channel(error)
+        return answer
+
+    def renew_channel(self, error):
+        """Opens a new channel after an error that has closed the old one."""
+        if isinstance(error, self.connection.channel_errors):
+            self.held.clear()
+            self.channel = self.connection.channel()
+
+    # Requests, in the order of README.md.
+
+    def do_about(self):
+        """Says what this peer is."""
+        properties = getattr(self.connection.connection, "server_properties", {})
+        return {
+            "kombu": kombu.__version__,
+            "python": sys.version.split()[0],
+            "transport": self.connection.transport.driver_type,
+            "driver": self.connection.transport.driver_name,
+            "server": str(properties.get("version", "")),
+        }
+
+    def do_declare(self, exchanges=(), queues=()):
+        """Declares exchanges, and queues with their bindings."""
+        for exchange in exchanges:
+            self.exchange(exchange).declare()
+        for queue in queues:
+            self.queue(queue).declare()
+
+    def do_bind(self, queue, exchange, routing_key="", arguments=None):
+        """Binds a queue to an exchange."""
+        self.queue(queue).bind_to(exchange, routing_key=routing_key, arguments=arguments)
+
+    def do_unbind(self, queue, exchange, routing_key="", arguments=None):
+        """Removes a binding."""
+        self.queue(queue).unbind_from(exchange, routing_key=routing_key, arguments=arguments)
+
+    def do_publish(self, body, exchange=None, routing_key="", declare=(), count=1, **options):
+        """Publishes a body `count` times; other keys are arguments of Kombu's `Producer.publish`.
+
+        An exchange that is more than a name is declared first: over a plain store, Kombu knows the type of an
+        exchange only where it was declared.
+        """
+        producer = kombu.Producer(self.channel)
+        declare = [self.queue(queue) for queue in declare]
+        target = self.exchange(exchange) if exchange else ""
+        if isinstance(exchange, dict):
+            declare.insert(0, target)
+        for _ in range(count):
+            producer.publish(body, exchange=target, routing_key=routing_key, declare=declare, **options)
+
+    def do_get(self, queue, no_ack=False, accept=ACCEPT):
+        """Takes one message if there is one, else answers null."""
+        message = self.queue(queue).get(no_ack=no_ack, accept=accept)
+        return None if message is None else self.describe(message, held=not no_ack)
+
+    def do_consume(self, queues, count=1, timeout=10, settle="ack", prefetch=None, no_ack=False, accept=ACCEPT):
+        """Receives `count` messages and settles each; answers with those that came in time.
+
+        `settle` is ack, reject, requeue or hold; a list settles the first message by its first word, and so on.
+        """
+        words = settle if isinstance(settle, list) else [settle] * count
+        received = []
+
+        def receive(message):
+            held = not no_ack and words[len(received)] == "hold"
+            received.append(self.describe(message, held=held))
+            if not no_ack and not held:
+                self.settle_message(message, words[len(received) - 1])
+
+        self.receive(queues, receive, lambda: len(received) >= count, timeout, prefetch or count, no_ack, accept)
+        return received
+
+    def do_settle(self, tags, how="ack"):
+        """Settles held messages by their tags."""
+        for tag in tags:
+            self.settle_message(self.held.pop(tag), how)
+
+    def do_recover(self):
+        """Asks for all that is not settled once more."""
+        self.held.clear()
+        self.channel.basic_recover(requeue=True)
+
+    def do_serve(self, queue, count=1, timeout=10):
+        """Answers `count` requests with `{"echo": body}`, to their `reply_to` with their `correlation_id`."""
+        producer = kombu.Producer(self.channel)
+        served = []
+
+        def answer(message):
+            served.append(self.describe(message, held=False))
+            producer.publish(
+                {"echo": message.decode()},
+                exchange="",
+                routing_key=message.properties["reply_to"],
+                correlation_id=message.properties.get("correlation_id"),
+                serializer="json",
+            )
+            message.ack()
+
+        self.receive([queue], answer, lambda: len(served) >= count, timeout, 1, False, ACCEPT)
+        return served
+
+    def do_call(self, body, exchange=None, routing_key="", timeout=10, serializer="json"):
+        """Sends a request and answers with the reply to it, else null."""
+        identity = str(uuid.uuid4())
+        replies = kombu.Queue(f"reply-{identity}", exclusive=True, auto_delete=True, durable=False)(self.channel)
+        replies.declare()
+        kombu.Producer(self.channel).publish(
+            body,
+            exchange=self.exchange(exchange) if exchange else "",
+            routing_key=routing_key,
+            reply_to=replies.name,
+            correlation_id=identity,
+            serializer=serializer,
+        )
+        found = []
+
+        def receive(message):
+            message.ack()
+            if message.properties.get("correlation_id") == identity:
+                found.append(self.describe(message, held=False))
+
+        self.receive([replies], receive, lambda: found, timeout, 1, False, ACCEPT)
+        replies.delete()
+        return found[0] if found else None
+
+    def do_size(self, queue):
+        """Says how many messages are ready in a queue."""
+        return self.queue(queue).queue_declare(passive=True).message_count
+
+    def do_purge(self, queue):
+        """Empties a queue and says of how many messages."""
+        return self.queue(queue).purge()
+
+    def do_delete(self, exchanges=(), queues=()):
+        """Deletes queues and exchanges."""
+        for queue in queues:
+            self.queue(queue).delete()
+        for exchange in exchanges:
+            self.exchange(exchange).delete()
+
+    def do_reconnect(self):
+        """Drops the connection and opens another; what was held goes back to its queues."""
+        self.held.clear()
+        self.connection.close()
+        self.connection.connect()
+        self.channel = self.connection.channel()
+
+    # What requests are made of.
+
+    def exchange(self, given):
+        """An exchange from its name or from the arguments of Kombu's `Exchange`, bound to the channel."""
+        if isinstance(given, str):
+            given = {"name": given, "no_declare": True}
+        return kombu.Exchange(**given)(self.channel)
+
+    def queue(self, given):
+        """A queue from its name or from the arguments of Kombu's `Queue`, bound to the channel.
+
+        `exchange` in it is an exchange, `bindings` a list of `exchange`, `routing_key` and `arguments`.
+        """
+        if isinstance(given, kombu.Queue):
+            return given
+        if isinstance(given, str):
+            given = {"name": given, "no_declare": True}
+        given = dict(given)
+        if given.get("exchange"):
+            given["exchange"] = self.exchange(given["exchange"])
+        if "bindings" in given:
+            given["bindings"] = [
+                kombu.binding(**{**binding, "exchange": self.exchange(binding["exchange"])})
+                for binding in given["bindings"]
+            ]
+        return kombu.Queue(**given)(self.channel)
+
+    def receive(self, queues, callback, enough, timeout, prefetch, no_ack, accept):
+        """Consumes until it is enough or the time is over."""
+        deadline = time.monotonic() + timeout
+        with kombu.Consumer(
+            self.channel,
+            [self.queue(queue) for queue in queues],
+            on_message=lambda message: None if enough() else callback(message),
+            prefetch_count=prefetch,
+            no_ack=no_ack,
+            accept=accept,
+        ):
+            while not enough():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                try:
+                    self.connection.drain_events(timeout=left)
+                except socket.timeout:
+                    break
+
+    def describe(self, message, held):
+        """A message as an answer shows it; one that is held gets a tag to settle it by."""
+        described = {
+            "content_type": message.content_type,
+            "content_encoding": message.content_encoding,
+            "headers": message.headers,
+            "properties": message.properties,
+            "exchange": message.delivery_info.get("exchange"),
+            "routing_key": message.delivery_info.get("routing_key"),
+            "redelivered": message.delivery_info.get("redelivered"),
+        }
+        raw = message.body
+        described["raw"] = raw.encode("utf-8") if isinstance(raw, str) else raw
+        try:
+            described["body"] = message.decode()
+        except Exception as error:  # a body that cannot be read is shown, not fatal
+            described["error"] = {"type": type(error).__name__, "message": str(error)}
+        if held:
+            self.last_tag += 1
+            self.held[self.last_tag] = message
+            described["tag"] = self.last_tag
+        return described
+
+    def settle_message(self, message, how):
+        """Acknowledges, rejects or requeues a message."""
+        {"ack": message.ack, "reject": message.reject, "requeue": message.requeue}[how]()
+
+
+def option(text):
+    """Reads NAME=JSON."""
+    name, _, value = text.partition("=")
+    return name, json.loads(value)
+
+
+def main():
+    """Answers requests until there are no more."""
+    parser = argparse.ArgumentParser(description="A Python Kombu that does what it is told.")
+    parser.add_argument("url")
+    parser.add_argument("--option", action="append", type=option, default=[], metavar="NAME=JSON")
+    arguments = parser.parse_args()
+    peer = Peer(arguments.url, dict(arguments.option))
+    # Not `for line in sys.stdin`, which reads ahead.
+    for line in iter(sys.stdin.readline, ""):
+        if line.strip():
+            print(json.dumps(peer.handle(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
