@@ -45,7 +45,7 @@ BODIES = [
     ("text_escapes", "json", "\"\\/\b\f\n\r\t\0\x1f\x7f\u2028"),
     ("list", "json", [1, "two", [3.0, None], {}]),
     ("object", "json", {"b": 1, "a": {"": [], "ключ": False}}),
-    ("number_keys", "json", {1: "one", 2.5: "float", True: "true", None: "null"}),
+    ("number_keys", "json", {7: "int", 2.5: "float", True: "true", None: "null"}),
     ("tuple", "json", (1, 2)),
     ("bytes", "json", b"abc"),
     ("bytes_utf8", "json", "grüße".encode()),
@@ -155,7 +155,7 @@ def check():
     values.update(MORE_FROM_RUST)
     # What JSON itself makes of them.
     values["tuple"] = [1, 2]
-    values["number_keys"] = {"1": "true", "2.5": "float", "null": "null"}
+    values["number_keys"] = {"7": "int", "2.5": "float", "true": "true", "null": "null"}
     failed = 0
     for row in golden["bodies"]:
         value = values.pop(row["name"])

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod codec;
+pub mod compression;
 pub mod entity;
 pub mod error;
 pub mod failover;
@@ -9,6 +11,8 @@ pub mod suggest;
 pub mod url;
 pub mod value;
 
+pub use codec::{Accept, Codec, Codecs, Encoded, Json, Raw, Text};
+pub use compression::{Compression, Compressions};
 pub use entity::{Binding, DeliveryMode, Exchange, ExchangeType, IntoQueues, Queue};
 pub use error::{Error, ErrorKind, Result, Scope};
 pub use failover::{FailoverCycle, FailoverStrategy};

@@ -1,5 +1,12 @@
 //! Dynamic values: AMQP field tables, message headers, entity arguments and decoded bodies.
 
+mod date;
+mod deserialize;
+mod from_serialize;
+mod into_deserialize;
+mod serialize;
+pub(crate) mod tagged;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -23,7 +30,8 @@ pub enum Value {
     UInt(u64),
     /// A floating point number (AMQP `f d`).
     Float(f64),
-    /// An exact decimal number in its shortest text form, such as `1.20` (AMQP `D`).
+    /// An exact decimal number in its shortest text form, such as `1.20` (AMQP `D`), or an
+    /// integer of more than 64 bits.
     Decimal(String),
     /// A text (AMQP `S` holding valid UTF-8).
     Text(String),
