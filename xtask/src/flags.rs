@@ -30,6 +30,16 @@ pub(crate) enum Command {
     TestBrokers(TestBrokers),
     /// Runs the exchanges with Python Kombu alone.
     Interop(TestBrokers),
+    /// Compares with raw drivers and with Python Kombu, on brokers started for it.
+    Bench(Bench),
+    /// Checks the house rules.
+    Tidy,
+    /// Checks that the umbrella builds with none of its features, with each alone, and with all.
+    Features,
+    /// Checks the dependency graph against deny.toml.
+    Licences,
+    /// Runs everything that must hold before a change is taken.
+    Ci,
 }
 
 /// Where brokers come from.
@@ -70,6 +80,19 @@ pub(crate) struct StartBrokers {
     /// Where they come from [default: docker if an engine answers, else local].
     #[arg(long, value_enum)]
     pub(crate) with: Option<With>,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// The transports to compare; all if none is named.
+    pub(crate) transports: Vec<String>,
+    /// Where the brokers come from [default: docker if an engine answers, else local].
+    #[arg(long, value_enum)]
+    pub(crate) with: Option<With>,
+    /// Arguments of the benchmark.
+    #[arg(last = true)]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// Options of `stop-brokers`.

@@ -5,13 +5,17 @@ use std::os::unix::process::CommandExt;
 use std::process::{self, Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::brokers::run::Run;
+
+/// How long children have to end when asked to.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Listens for SIGINT, SIGTERM and SIGHUP, and knows what is to be ended then.
 #[derive(Clone, Debug)]
@@ -134,11 +138,19 @@ impl Drop for Guard {
     }
 }
 
-/// Ends a process group.
+/// Ends a process group: asks first, since a member may have things of its own to end.
 fn end_group(id: u32) {
-    let group = i32::try_from(id).ok().and_then(Pid::from_raw);
-    if let Some(group) = group {
-        // It may be gone by itself.
+    let Some(group) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
+        return;
+    };
+    // Every failure here means that the group is gone.
+    let mut there = kill_process_group(group, Signal::TERM).is_ok();
+    let deadline = Instant::now() + PATIENCE;
+    while there && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+        there = test_kill_process_group(group).is_ok();
+    }
+    if there {
         let _ = kill_process_group(group, Signal::KILL);
     }
 }

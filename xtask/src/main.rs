@@ -5,12 +5,17 @@
     reason = "a command-line tool speaks to its terminal"
 )]
 
+mod bench;
 mod brokers;
+mod ci;
 mod control;
+mod features;
 mod flags;
 mod interop;
 mod interrupt;
+mod licences;
 mod list;
+mod metadata;
 mod paths;
 mod python;
 mod start_brokers;
@@ -18,6 +23,7 @@ mod stop_brokers;
 mod suite;
 mod table;
 mod test_brokers;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -42,10 +48,15 @@ fn main() -> ExitCode {
 fn run(flags: Flags) -> Result<()> {
     let interrupt = Interrupt::new()?;
     match flags.command {
+        Command::Bench(flags) => bench::run(&flags, &interrupt),
+        Command::Ci => ci::run(&interrupt),
         Command::Control(flags) => control::run(&flags),
+        Command::Features => features::run(&interrupt),
         Command::Interop(flags) => test_brokers::run(&flags, Scope::Interop, &interrupt),
+        Command::Licences => licences::run(),
         Command::StartBrokers(flags) => start_brokers::run(&flags, &interrupt),
         Command::StopBrokers(flags) => stop_brokers::run(&flags),
         Command::TestBrokers(flags) => test_brokers::run(&flags, Scope::All, &interrupt),
+        Command::Tidy => tidy::run(),
     }
 }

@@ -25,13 +25,9 @@ pub(crate) struct Compose {
 impl Compose {
     /// Describes the project of a broker.
     pub(crate) fn new(broker: &dyn Broker, run: &str, tls: &Path, ports: &Ports) -> Self {
-        let prefix = format!("KOMBU_{}", broker.name().to_uppercase().replace('-', "_"));
         let mut env: BTreeMap<_, _> = ports
             .iter()
-            .map(|(name, port)| {
-                let name = format!("{prefix}_{}_PORT", name.to_uppercase());
-                (name, port.to_string())
-            })
+            .map(|(name, port)| (port_variable(broker, name), port.to_string()))
             .collect();
         env.insert("KOMBU_TLS_DIR".to_owned(), tls.display().to_string());
         Self {
@@ -68,6 +64,12 @@ impl Compose {
         }
         Ok(())
     }
+}
+
+/// The variable that sets the port of a broker in the compose file.
+pub(crate) fn port_variable(broker: &dyn Broker, port: &str) -> String {
+    let broker = broker.name().to_uppercase().replace('-', "_");
+    format!("KOMBU_{broker}_{}_PORT", port.to_uppercase())
 }
 
 /// Whether a container engine answers; a `docker` command alone may be a client without one.

@@ -3,6 +3,7 @@
 //! A new broker is a type that implements [`Broker`], an entry in [`TRANSPORTS`], a service in
 //! `docker-compose.yml` and a line in `ci/packages.list`, each under the broker's name.
 
+pub(crate) mod compose_file;
 pub(crate) mod control;
 pub(crate) mod docker;
 pub(crate) mod install;
@@ -82,8 +83,11 @@ pub(crate) trait Broker: Debug + Sync {
     /// Whether its programs are on this machine.
     fn installed(&self) -> bool;
 
-    /// The names of the ports it needs; `docker-compose.yml` publishes `KOMBU_<BROKER>_<NAME>_PORT`.
-    fn ports(&self) -> &'static [&'static str];
+    /// The names of the ports that clients use; in `docker-compose.yml` they are `KOMBU_<BROKER>_<NAME>_PORT`.
+    fn published_ports(&self) -> &'static [&'static str];
+
+    /// The names of ports that its processes need among themselves.
+    fn private_ports(&self) -> &'static [&'static str];
 
     /// Writes its configuration into a folder and says which processes to start, in order.
     fn configure(&self, dir: &Path, ports: &Ports) -> Result<Vec<Process>>;

@@ -55,7 +55,7 @@ impl Node {
     /// Starts what is not running; see [`Node::ready`] for when it serves.
     pub(crate) fn start(&mut self) -> Result<()> {
         if let Some(compose) = &self.compose {
-            return compose.run(&["up", "--detach", &self.broker]);
+            return compose.run(&["up", "--detach", "--wait", &self.broker]);
         }
         for process in &mut self.processes {
             if process.condition() == Condition::Gone {

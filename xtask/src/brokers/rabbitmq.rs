@@ -62,8 +62,12 @@ impl Broker for RabbitMq {
         Path::new(SCRIPTS).join("rabbitmq-server").exists()
     }
 
-    fn ports(&self) -> &'static [&'static str] {
-        &["plain", "tls", "management", "distribution", "epmd"]
+    fn published_ports(&self) -> &'static [&'static str] {
+        &["plain", "tls", "management"]
+    }
+
+    fn private_ports(&self) -> &'static [&'static str] {
+        &["distribution", "epmd"]
     }
 
     fn configure(&self, dir: &Path, ports: &Ports) -> Result<Vec<Process>> {

@@ -114,7 +114,10 @@ fn start_one(run: &Run, broker: &dyn Broker, certificates: &Path, with: With) ->
 fn prepare(run: &Run, broker: &dyn Broker, certificates: &Path, with: With) -> Result<Node> {
     let dir = run.dir().join(broker.name());
     fs::create_dir_all(&dir)?;
-    let ports = ports::pick(broker.ports(), &taken_ports()?)?;
+    let ports = ports::pick(
+        &[broker.published_ports(), broker.private_ports()].concat(),
+        &taken_ports()?,
+    )?;
     let (processes, compose) = match with {
         With::Docker => {
             let compose = Compose::new(broker, &run.name(), certificates, &ports);

@@ -1,0 +1,36 @@
+//! `bench`: the comparison with raw drivers and with Python Kombu, on brokers started for it.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::brokers::run::Run;
+use crate::brokers::{start, transports};
+use crate::flags::Bench;
+use crate::interrupt::Interrupt;
+use crate::paths;
+use crate::python;
+
+/// Runs the command.
+pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
+    let chosen = transports(&flags.transports)?;
+    let interpreter = python::interpreter()?;
+    let features: Vec<_> = chosen.iter().map(|transport| transport.name).collect();
+    let run = interrupt.guard(Run::create()?);
+    start::start(&run, &chosen, flags.with.unwrap_or_default())?;
+    let mut command = Command::new("cargo");
+    command
+        .args(["bench", "--package", "kombu", "--bench", "compare"])
+        .args(["--features", &features.join(",")])
+        .arg("--")
+        .args(&flags.arguments)
+        .envs(start::exports(&run)?)
+        .env(python::VARIABLE, interpreter)
+        .current_dir(paths::workspace())
+        .stdin(Stdio::null());
+    let (status, ()) = interrupt.run(&mut command, |_| ())?;
+    if !status.success() {
+        bail!("the benchmark ended with {status}");
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `features`: whether the umbrella builds with none of its features, with each alone, and with all.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::interrupt::Interrupt;
+use crate::metadata::{elements, metadata, text};
+use crate::paths;
+use crate::table::Table;
+
+/// The crate whose features users choose.
+const UMBRELLA: &str = "kombu";
+
+/// Runs the command.
+pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
+    let mut table = Table::new(["features", ""]);
+    let mut failed = 0;
+    let mut check = |name: &str, arguments: &[&str]| -> Result<()> {
+        let mut command = Command::new("cargo");
+        command
+            .args(["check", "--quiet", "--package", UMBRELLA])
+            .args(arguments)
+            .env("RUSTFLAGS", "-D warnings")
+            .current_dir(paths::workspace())
+            .stdin(Stdio::null());
+        let (status, ()) = interrupt.run(&mut command, |_| ())?;
+        failed += u32::from(!status.success());
+        let result = if status.success() { "builds" } else { "FAILED" };
+        table.push([name.to_owned(), result.to_owned()]);
+        Ok(())
+    };
+    check("none", &["--no-default-features"])?;
+    for feature in features()? {
+        check(&feature, &["--no-default-features", "--features", &feature])?;
+    }
+    check("all", &["--all-features"])?;
+    println!("{table}");
+    if failed > 0 {
+        bail!("{failed} sets of features do not build");
+    }
+    Ok(())
+}
+
+/// The umbrella's features that are meant for users.
+fn features() -> Result<Vec<String>> {
+    let workspace = metadata(&["--no-deps"])?;
+    let umbrella = elements(&workspace["packages"])
+        .find(|package| text(&package["name"]) == UMBRELLA)
+        .context("no umbrella crate")?;
+    let features = umbrella["features"].as_object().into_iter().flatten();
+    Ok(features
+        .map(|(name, _)| name.clone())
+        .filter(|name| !name.starts_with('_'))
+        .collect())
+}
