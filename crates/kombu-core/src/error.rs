@@ -142,10 +142,7 @@ impl Error {
     /// Makes the error for a feature that `transport` does not have.
     #[must_use]
     pub fn unsupported(transport: &str, capability: &'static str) -> Self {
-        Self::new(
-            ErrorKind::Unsupported,
-            format!("transport {transport:?} has no {capability}"),
-        )
+        Self::new(ErrorKind::Unsupported, format!("transport {transport:?} has no {capability}"))
     }
 
     /// Makes the error of a link that could not be made or broke; its scope is the connection.

@@ -1,1 +1,49 @@
-//! Part of Kombu for Rust.
+#![doc = include_str!("../README.md")]
+
+pub use kombu_core::*;
+
+/// The transports that this build has.
+pub mod transports {
+    #[cfg(feature = "amqp")]
+    pub use kombu_transport_amqp as amqp;
+    #[cfg(feature = "memory")]
+    pub use kombu_transport_memory as memory;
+
+    use kombu_core::transport::TransportRegistry;
+
+    /// The transports of the features that are enabled.
+    #[must_use]
+    pub fn enabled() -> TransportRegistry {
+        let registry = TransportRegistry::new();
+        #[cfg(feature = "amqp")]
+        let registry = registry.with(amqp::AmqpTransport::new());
+        #[cfg(feature = "memory")]
+        let registry = registry.with(memory::MemoryTransport::default());
+        registry
+    }
+}
+
+/// What most programs need.
+pub mod prelude {
+    pub use kombu_core::{
+        Connection, Consumer, Delivery, Exchange, Json, Outcome, Producer, Queue, Raw, Text, Value,
+    };
+}
+
+/// Connects to the first broker of `urls` that answers, with the transports that are enabled.
+///
+/// # Errors
+///
+/// As [`ConnectionBuilder::connect`].
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+pub async fn connect(urls: impl IntoUrls) -> Result<Connection> {
+    connection(urls).connect().await
+}
+
+/// Starts to configure a connection with the transports that are enabled.
+pub fn connection(urls: impl IntoUrls) -> ConnectionBuilder {
+    Connection::builder(urls).registry(transports::enabled())
+}

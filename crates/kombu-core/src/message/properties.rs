@@ -1,5 +1,7 @@
 //! Message properties.
 
+use std::borrow::Cow;
+
 use crate::entity::DeliveryMode;
 use crate::value::Table;
 
@@ -9,9 +11,9 @@ use crate::value::Table;
 #[non_exhaustive]
 pub struct Properties {
     /// The MIME type of the body, such as `application/json`.
-    pub content_type: Option<String>,
+    pub content_type: Option<Cow<'static, str>>,
     /// The character set of the body: `utf-8`, or `binary`.
-    pub content_encoding: Option<String>,
+    pub content_encoding: Option<Cow<'static, str>>,
     /// The application's headers. Kombu's `compression` header names the body's compression.
     pub headers: Table,
     /// Whether the broker keeps it on disk. Kombu always sends it.

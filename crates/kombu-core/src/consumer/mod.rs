@@ -1,0 +1,12 @@
+//! Receiving.
+
+mod builder;
+mod delivery;
+mod pump;
+mod run;
+mod stream;
+
+pub use builder::ConsumerBuilder;
+pub(crate) use delivery::BodyContext;
+pub use delivery::{Acker, Delivery};
+pub use stream::Consumer;

@@ -1,0 +1,460 @@
+//! One publication: what is said about it, and how it is sent.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Producer;
+use crate::channel::{Channel, FIRST_PAUSE, LONGEST_PAUSE};
+use crate::codec::Encoded;
+use crate::connection::Entity;
+use crate::entity::{DeliveryMode, Exchange, Queue};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Message, Properties};
+use crate::transport::{Confirm, Publish};
+use crate::value::{Table, Value};
+
+/// The header in which Kombu names a body's compression.
+pub(crate) const COMPRESSION_HEADER: &str = "compression";
+
+/// Where a message is published to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Target {
+    /// An exchange that is declared first, unless the connection has declared it already.
+    Exchange(Arc<Exchange>),
+    /// An exchange by name, which must exist; empty is the default exchange.
+    Name(String),
+}
+
+impl Target {
+    fn name(&self) -> &str {
+        match self {
+            Self::Exchange(exchange) => exchange.name(),
+            Self::Name(name) => name,
+        }
+    }
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::Name(String::new())
+    }
+}
+
+/// What can be published to: an [`Exchange`], or the name of one.
+pub trait IntoTarget {
+    /// The target.
+    fn into_target(self) -> Target;
+}
+
+impl IntoTarget for Target {
+    fn into_target(self) -> Target {
+        self
+    }
+}
+
+impl IntoTarget for &Exchange {
+    fn into_target(self) -> Target {
+        Target::Exchange(Arc::new(self.clone()))
+    }
+}
+
+impl IntoTarget for Exchange {
+    fn into_target(self) -> Target {
+        Target::Exchange(Arc::new(self))
+    }
+}
+
+impl IntoTarget for &str {
+    fn into_target(self) -> Target {
+        Target::Name(self.to_owned())
+    }
+}
+
+impl IntoTarget for String {
+    fn into_target(self) -> Target {
+        Target::Name(self)
+    }
+}
+
+/// A publication under construction; awaiting it publishes.
+///
+/// It resolves when the broker has confirmed the message. While the link is down it waits for a new
+/// one, and publishes again when the link broke before the confirm, until its
+/// [`timeout`](Self::timeout).
+///
+/// # Errors
+///
+/// `Encode` for a body that cannot be serialized, `NotFound` for a missing exchange, `Unroutable`
+/// with [`mandatory`](Self::mandatory), `Nacked` when the broker refused it, `Timeout`, and those of
+/// declaring and connecting.
+///
+/// # Cancel safety
+///
+/// Not cancel safe: when the future is dropped, the message may or may not be published.
+#[must_use = "a publication does nothing until it is awaited"]
+pub struct Publication {
+    producer: Producer,
+    body: Result<Body>,
+    properties: Box<Properties>,
+    target: Option<Target>,
+    routing_key: Option<String>,
+    compression: Option<String>,
+    delivery_mode: Option<DeliveryMode>,
+    mandatory: Option<bool>,
+    timeout: Option<Duration>,
+    declare: Vec<Entity>,
+}
+
+struct Body {
+    bytes: Bytes,
+    /// Whether nothing may be changed about it.
+    whole: bool,
+}
+
+impl Publication {
+    pub(super) fn encoded(producer: Producer, encoded: Result<Encoded>) -> Self {
+        match encoded {
+            Ok(encoded) => {
+                Self::raw(producer, encoded.body, encoded.content_type, encoded.content_encoding)
+            }
+            Err(error) => Self::new(producer, Err(error), Properties::new()),
+        }
+    }
+
+    pub(super) fn raw(
+        producer: Producer,
+        bytes: Bytes,
+        content_type: Cow<'static, str>,
+        content_encoding: Cow<'static, str>,
+    ) -> Self {
+        let mut properties = Properties::new();
+        properties.content_type = Some(content_type);
+        properties.content_encoding = Some(content_encoding);
+        Self::new(producer, Ok(Body { bytes, whole: false }), properties)
+    }
+
+    pub(super) fn whole(producer: Producer, message: Message) -> Self {
+        let mode = message.properties.delivery_mode;
+        let publication =
+            Self::new(producer, Ok(Body { bytes: message.body, whole: true }), message.properties);
+        publication.delivery_mode(mode)
+    }
+
+    fn new(producer: Producer, body: Result<Body>, properties: Properties) -> Self {
+        Self {
+            producer,
+            body,
+            properties: Box::new(properties),
+            target: None,
+            routing_key: None,
+            compression: None,
+            delivery_mode: None,
+            mandatory: None,
+            timeout: None,
+            declare: Vec::new(),
+        }
+    }
+
+    /// Where it goes, and with which key. An [`Exchange`] is declared first, as is Kombu's way.
+    pub fn to(mut self, target: impl IntoTarget, routing_key: impl Into<String>) -> Self {
+        self.target = Some(target.into_target());
+        self.routing_key = Some(routing_key.into());
+        self
+    }
+
+    /// Sends it straight to a queue, through the default exchange; the queue is declared first.
+    pub fn to_queue(self, queue: &Queue) -> Self {
+        self.to("", queue.name()).declare(queue)
+    }
+
+    /// The routing key, for the producer's own exchange.
+    pub fn routing_key(mut self, routing_key: impl Into<String>) -> Self {
+        self.routing_key = Some(routing_key.into());
+        self
+    }
+
+    /// Declares an exchange or queue first, unless the connection has declared it already.
+    pub fn declare(mut self, entity: impl Into<Entity>) -> Self {
+        self.declare.push(entity.into());
+        self
+    }
+
+    /// The priority. Default: 0.
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.properties.priority = priority;
+        self
+    }
+
+    /// Sets a header.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.properties.headers.insert(name, value);
+        self
+    }
+
+    /// Sets many headers.
+    pub fn headers(mut self, headers: Table) -> Self {
+        self.properties.headers.extend(headers);
+        self
+    }
+
+    /// How long the message may wait in a queue, in whole milliseconds.
+    pub fn expires(mut self, after: Duration) -> Self {
+        self.properties.expiration = Some(after.as_millis().to_string());
+        self
+    }
+
+    /// Whether the message outlives a restart of the broker. Default: the producer's, the
+    /// exchange's, else persistent.
+    pub fn delivery_mode(mut self, mode: DeliveryMode) -> Self {
+        self.delivery_mode = Some(mode);
+        self
+    }
+
+    /// The queue that awaits the answer.
+    pub fn reply_to(mut self, queue: impl Into<String>) -> Self {
+        self.properties.reply_to = Some(queue.into());
+        self
+    }
+
+    /// Which request this answers, or what its answer is to carry.
+    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.properties.correlation_id = Some(id.into());
+        self
+    }
+
+    /// A name for the message.
+    pub fn message_id(mut self, id: impl Into<String>) -> Self {
+        self.properties.message_id = Some(id.into());
+        self
+    }
+
+    /// A name for the kind of message (AMQP's `type`).
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.properties.kind = Some(kind.into());
+        self
+    }
+
+    /// The publishing program.
+    pub fn app_id(mut self, id: impl Into<String>) -> Self {
+        self.properties.app_id = Some(id.into());
+        self
+    }
+
+    /// When it was made, in seconds since 1970-01-01 UTC.
+    pub fn timestamp(mut self, seconds: u64) -> Self {
+        self.properties.timestamp = Some(seconds);
+        self
+    }
+
+    /// The publishing user, which brokers check.
+    pub fn user_id(mut self, id: impl Into<String>) -> Self {
+        self.properties.user_id = Some(id.into());
+        self
+    }
+
+    /// Changes properties that have no setter here.
+    pub fn with_properties(mut self, change: impl FnOnce(&mut Properties)) -> Self {
+        change(&mut self.properties);
+        self
+    }
+
+    /// The compression, by name. Default: the producer's.
+    pub fn compression(mut self, name: impl Into<String>) -> Self {
+        self.compression = Some(name.into());
+        self
+    }
+
+    /// Whether it is an error when no queue takes the message. Default: the producer's.
+    pub fn mandatory(mut self, mandatory: bool) -> Self {
+        self.mandatory = Some(mandatory);
+        self
+    }
+
+    /// How long it may take in all. Default: the producer's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends the message and returns its confirm, to be awaited later: many can be in flight from
+    /// one task, in order. A message whose link breaks is not sent again.
+    ///
+    /// # Errors
+    ///
+    /// Those of the publication that come before the broker's answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: when the future is dropped, the message may or may not be published.
+    pub async fn submit(self) -> Result<Confirm> {
+        let ready = self.prepare()?;
+        ready.send().await
+    }
+
+    fn prepare(self) -> Result<Ready> {
+        let defaults = &self.producer.defaults;
+        let target = self.target.unwrap_or_else(|| defaults.target.clone());
+        let mut properties = self.properties;
+        let mut body = self.body?;
+        if !body.whole {
+            let compression = self.compression.as_deref().or(defaults.compression.as_deref());
+            if let Some(name) = compression {
+                let compressions = &self.producer.channel.shared().settings.bodies.compressions;
+                let compressed = compressions.compress(name, &body.bytes)?;
+                body.bytes = compressed.body;
+                properties.headers.insert(COMPRESSION_HEADER, compressed.content_type);
+            }
+        }
+        properties.delivery_mode = self
+            .delivery_mode
+            .or(defaults.delivery_mode)
+            .or(match &target {
+                Target::Exchange(exchange) => exchange.message_mode(),
+                Target::Name(_) => None,
+            })
+            .unwrap_or_default();
+        let routing_key = self.routing_key.unwrap_or_else(|| defaults.routing_key.clone());
+        let mut publish =
+            Publish::new(target.name(), routing_key, Message::new(body.bytes, *properties));
+        publish.mandatory = self.mandatory.unwrap_or(defaults.mandatory);
+        Ok(Ready {
+            publish: Arc::new(publish),
+            target,
+            declare: self.declare,
+            deadline: Instant::now() + self.timeout.unwrap_or(defaults.timeout),
+            retry: defaults.retry,
+            channel: self.producer.channel,
+        })
+    }
+}
+
+impl IntoFuture for Publication {
+    type Output = Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.prepare()?.publish().await })
+    }
+}
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publication")
+            .field("target", &self.target)
+            .field("routing_key", &self.routing_key)
+            .field("properties", &self.properties)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A publication with everything decided.
+struct Ready {
+    channel: Channel,
+    publish: Arc<Publish>,
+    target: Target,
+    declare: Vec<Entity>,
+    deadline: Instant,
+    retry: bool,
+}
+
+impl Ready {
+    /// Sends until confirmed, on a new link when one breaks.
+    async fn publish(self) -> Result<()> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let result = match self.send().await {
+                Ok(confirm) => self.confirmed(confirm).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Err(error) if self.may_retry(&error, pause) => {
+                    tracing::debug!(%error, "publishing again");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Declares what is to be declared, and hands the message to the transport.
+    async fn send(&self) -> Result<Confirm> {
+        if let Target::Exchange(exchange) = &self.target {
+            self.channel.ensure_exchange(exchange).await?;
+        }
+        for entity in &self.declare {
+            match entity {
+                Entity::Exchange(exchange) => self.channel.ensure_exchange(exchange).await?,
+                Entity::Queue(queue) => self.channel.ensure_queue(queue).await?,
+            }
+        }
+        let lease = self.channel.lease(self.deadline).await.map_err(|error| self.explain(error))?;
+        timeout_at(self.deadline, lease.raw.publish(Arc::clone(&self.publish)))
+            .await
+            .map_err(|_| self.channel.shared().timed_out("publish"))
+            .flatten()
+            .inspect_err(|error| self.channel.judge(&lease, error))
+            .map_err(|error| self.explain(error))
+    }
+
+    async fn confirmed(&self, confirm: Confirm) -> Result<()> {
+        timeout_at(self.deadline, confirm)
+            .await
+            .map_err(|_| self.channel.shared().timed_out("publish").with("waited_for", "confirm"))
+            .flatten()
+            .map_err(|error| self.explain(error))
+    }
+
+    fn may_retry(&self, error: &Error, pause: Duration) -> bool {
+        let link_failed =
+            matches!(error.kind(), ErrorKind::ConnectionLost | ErrorKind::StaleDelivery);
+        self.retry && link_failed && Instant::now() + pause < self.deadline
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        error
+            .during("publish")
+            .with("exchange", format_args!("{:?}", self.publish.exchange))
+            .with("routing_key", format_args!("{:?}", self.publish.routing_key))
+    }
+}
+
+/// Sends all in order, then awaits the confirms in order.
+pub(super) async fn batch(publications: impl IntoIterator<Item = Publication>) -> Vec<Result<()>> {
+    let mut sent = Vec::new();
+    for publication in publications {
+        let ready = publication.prepare();
+        sent.push(match ready {
+            Ok(ready) => {
+                let confirm = ready.send().await;
+                Ok((ready, confirm))
+            }
+            Err(error) => Err(error),
+        });
+    }
+    let mut results = Vec::with_capacity(sent.len());
+    for item in sent {
+        results.push(match item {
+            Err(error) => Err(error),
+            Ok((ready, confirm)) => {
+                let result = match confirm {
+                    Ok(confirm) => ready.confirmed(confirm).await,
+                    Err(error) => Err(error),
+                };
+                match result {
+                    Err(error) if ready.may_retry(&error, FIRST_PAUSE) => ready.publish().await,
+                    other => other,
+                }
+            }
+        });
+    }
+    results
+}
