@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::brokers::run::Run;
 use crate::brokers::{start, transports};
+use crate::features;
 use crate::flags::Bench;
 use crate::interrupt::Interrupt;
 use crate::paths;
@@ -15,7 +16,7 @@ use crate::python;
 pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
     let chosen = transports(&flags.transports)?;
     let interpreter = python::interpreter()?;
-    let features: Vec<_> = chosen.iter().map(|transport| transport.name).collect();
+    let features = features::for_transports(&chosen)?;
     let run = interrupt.guard(Run::create()?);
     start::start(&run, &chosen, flags.with.unwrap_or_default())?;
     let mut command = Command::new("cargo");

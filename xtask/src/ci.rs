@@ -30,10 +30,7 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
         println!("\n$ {step}");
         let mut words = step.split(' ');
         let mut command = Command::new(words.next().unwrap_or_default());
-        command
-            .args(words)
-            .env("RUSTDOCFLAGS", "-D warnings")
-            .current_dir(paths::workspace());
+        command.args(words).env("RUSTDOCFLAGS", "-D warnings").current_dir(paths::workspace());
         let outcome = count(interrupt, &mut command)?;
         let good = outcome.failed == 0 && outcome.broken == 0;
         failed += u32::from(!good);
@@ -49,13 +46,8 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
         ]);
     }
     println!("\n{table}");
-    let Outcome {
-        passed, ignored, ..
-    } = total;
-    println!(
-        "{passed} passed, {} failed, {ignored} skipped",
-        total.failed
-    );
+    let Outcome { passed, ignored, .. } = total;
+    println!("{passed} passed, {} failed, {ignored} skipped", total.failed);
     if failed > 0 {
         bail!("{failed} steps failed");
     }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::brokers::{TRANSPORTS, Transport};
 use crate::interrupt::Interrupt;
 use crate::metadata::{elements, metadata, text};
 use crate::paths;
@@ -31,7 +32,7 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
         Ok(())
     };
     check("none", &["--no-default-features"])?;
-    for feature in features()? {
+    for feature in of_umbrella()? {
         check(&feature, &["--no-default-features", "--features", &feature])?;
     }
     check("all", &["--all-features"])?;
@@ -42,15 +43,23 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
+/// The umbrella's features for tests of some transports: these, none of the others, and all that is no transport.
+pub(crate) fn for_transports(chosen: &[&'static Transport]) -> Result<Vec<String>> {
+    let is_transport = |name: &str| TRANSPORTS.iter().any(|transport| transport.name == name);
+    let is_chosen = |name: &str| chosen.iter().any(|transport| transport.name == name);
+    Ok(of_umbrella()?
+        .into_iter()
+        .filter(|name| name != "full" && (is_chosen(name) || !is_transport(name)))
+        .map(|name| format!("{UMBRELLA}/{name}"))
+        .collect())
+}
+
 /// The umbrella's features that are meant for users.
-fn features() -> Result<Vec<String>> {
+fn of_umbrella() -> Result<Vec<String>> {
     let workspace = metadata(&["--no-deps"])?;
     let umbrella = elements(&workspace["packages"])
         .find(|package| text(&package["name"]) == UMBRELLA)
         .context("no umbrella crate")?;
     let features = umbrella["features"].as_object().into_iter().flatten();
-    Ok(features
-        .map(|(name, _)| name.clone())
-        .filter(|name| !name.starts_with('_'))
-        .collect())
+    Ok(features.map(|(name, _)| name.clone()).filter(|name| !name.starts_with('_')).collect())
 }

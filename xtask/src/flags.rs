@@ -6,11 +6,7 @@ use crate::brokers::docker;
 
 /// The workspace's own commands.
 #[derive(Debug, Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    disable_help_subcommand = false
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = false)]
 pub(crate) struct Flags {
     /// What to do.
     #[command(subcommand)]
@@ -115,10 +111,6 @@ pub(crate) struct Control {
 impl Default for With {
     /// Containers where an engine answers, this machine's packages where none does.
     fn default() -> Self {
-        if docker::engine_answers() {
-            Self::Docker
-        } else {
-            Self::Local
-        }
+        if docker::engine_answers() { Self::Docker } else { Self::Local }
     }
 }

@@ -68,11 +68,7 @@ impl Interrupt {
     /// Makes sure that the brokers of a run are stopped.
     pub(crate) fn guard(&self, run: Run) -> Guard {
         lock(&self.started).run = Some(run.clone());
-        Guard {
-            run: Some(run),
-            keep_logs: false,
-            started: Arc::clone(&self.started),
-        }
+        Guard { run: Some(run), keep_logs: false, started: Arc::clone(&self.started) }
     }
 
     /// Runs a command to its end; `watch` gets the child, for instance to read its output.
@@ -120,9 +116,7 @@ impl Deref for Guard {
     type Target = Run;
 
     fn deref(&self) -> &Run {
-        self.run
-            .as_ref()
-            .expect("only release takes it, with the guard itself")
+        self.run.as_ref().expect("only release takes it, with the guard itself")
     }
 }
 

@@ -18,26 +18,18 @@ pub(crate) fn run() -> Result<()> {
     let mut broken = Vec::new();
     for package in elements(&graph["packages"]) {
         let (name, licence) = (text(&package["name"]), text(&package["license"]));
-        versions
-            .entry(name)
-            .or_default()
-            .push(text(&package["version"]));
+        versions.entry(name).or_default().push(text(&package["version"]));
         if !satisfied(licence, &allowed) {
             broken.push(format!(
                 "{name} has the licence {licence:?}, which deny.toml does not allow"
             ));
         }
         if banned.iter().any(|banned| banned == name) {
-            broken.push(format!(
-                "{name} is banned by deny.toml; see `cargo tree --invert {name}`"
-            ));
+            broken.push(format!("{name} is banned by deny.toml; see `cargo tree --invert {name}`"));
         }
     }
     for (name, several) in versions.iter().filter(|(_, versions)| versions.len() > 1) {
-        eprintln!(
-            "warning: {name} is there several times: {}",
-            several.join(", ")
-        );
+        eprintln!("warning: {name} is there several times: {}", several.join(", "));
     }
     for rule in &broken {
         eprintln!("error: {rule}");
@@ -64,10 +56,7 @@ fn list(toml: &str, section: &str, key: &str) -> Option<Vec<String>> {
 ///
 /// AND binds closer than OR, and parentheses closer than both; a slash is an old way to write OR.
 fn satisfied(expression: &str, allowed: &[String]) -> bool {
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut words = spaced.split_whitespace().peekable();
     let met = any(&mut words, allowed);
     met && words.next().is_none()
@@ -127,14 +116,7 @@ mod tests {
         ] {
             assert!(satisfied(good, &allowed), "{good}");
         }
-        for bad in [
-            "",
-            "GPL-3.0",
-            "MIT AND GPL-3.0",
-            "(MIT",
-            "Apache-2.0",
-            "MIT Zlib",
-        ] {
+        for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT", "Apache-2.0", "MIT Zlib"] {
             assert!(!satisfied(bad, &allowed), "{bad}");
         }
     }

@@ -5,15 +5,8 @@ use crate::table::Table;
 
 /// Lists transports with their brokers, how those are had and which variables lead to them.
 pub(crate) fn table(transports: &[&'static Transport]) -> Table {
-    let mut table = Table::new([
-        "transport",
-        "broker",
-        "variant",
-        "version",
-        "image",
-        "variable",
-        "tests",
-    ]);
+    let mut table =
+        Table::new(["transport", "broker", "variant", "version", "image", "variable", "tests"]);
     for transport in transports {
         if transport.brokers.is_empty() {
             let row = [transport.name, "-", "in process", "-", "-", "-", "all"];

@@ -16,10 +16,7 @@ pub(crate) fn metadata(arguments: &[&str]) -> Result<Value> {
         .output()
         .context("cannot run cargo")?;
     if !output.status.success() {
-        bail!(
-            "cargo metadata: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -10,9 +10,7 @@ use anyhow::{Context, Result};
 pub(crate) fn workspace() -> PathBuf {
     let manifest = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    manifest
-        .parent()
-        .map_or_else(|| manifest.clone(), Path::to_path_buf)
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
 /// Returns a folder that outlives a run, `kombu-xtask` in the user's cache, and makes it if need be.

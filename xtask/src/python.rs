@@ -23,10 +23,7 @@ pub(crate) fn interpreter() -> Result<PathBuf> {
     let file = paths::workspace().join("interop/requirements.txt");
     let requirements =
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let version = output(
-        "python3",
-        &["-c".as_ref(), "import sys; print(sys.version)".as_ref()],
-    )?;
+    let version = output("python3", &["-c".as_ref(), "import sys; print(sys.version)".as_ref()])?;
     let mut hasher = DefaultHasher::new();
     (requirements, version).hash(&mut hasher);
     let cache = paths::cache()?;
@@ -35,23 +32,9 @@ pub(crate) fn interpreter() -> Result<PathBuf> {
     let _lock = lock(&cache.join("venv.lock"))?;
     if !complete.exists() {
         eprintln!("installing the Python packages of the interop peers");
-        output(
-            "python3",
-            &[
-                "-m".as_ref(),
-                "venv".as_ref(),
-                "--clear".as_ref(),
-                dir.as_ref(),
-            ],
-        )?;
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--requirement",
-        ];
+        output("python3", &["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), dir.as_ref()])?;
+        let pip =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
         let mut arguments: Vec<&Path> = pip.iter().map(Path::new).collect();
         arguments.push(&file);
         output(python(&dir), &arguments)?;

@@ -15,10 +15,7 @@ pub(crate) fn run(flags: &StartBrokers, interrupt: &Interrupt) -> Result<()> {
     let run = interrupt.guard(Run::create()?);
     start::start(&run, &transports, flags.with.unwrap_or_default())?;
     let mut exports = start::exports(&run)?;
-    exports.push((
-        python::VARIABLE.to_owned(),
-        interpreter.display().to_string(),
-    ));
+    exports.push((python::VARIABLE.to_owned(), interpreter.display().to_string()));
     start::print_exports(&exports);
     run.release()?.say_how_to_stop();
     Ok(())

@@ -8,8 +8,7 @@ use crate::flags::StopBrokers;
 /// Runs the command.
 pub(crate) fn run(flags: &StopBrokers) -> Result<()> {
     for run in chosen(&flags.runs)? {
-        run.stop(false)
-            .with_context(|| format!("cannot stop the brokers of {}", run.name()))?;
+        run.stop(false).with_context(|| format!("cannot stop the brokers of {}", run.name()))?;
         eprintln!("stopped {}", run.name());
     }
     Ok(())
@@ -23,8 +22,7 @@ fn chosen(names: &[String]) -> Result<Vec<Run>> {
             .iter()
             .map(|name| {
                 let run = all.iter().find(|run| run.name() == *name);
-                run.cloned()
-                    .with_context(|| format!("no brokers named {name}"))
+                run.cloned().with_context(|| format!("no brokers named {name}"))
             })
             .collect();
     }

@@ -55,17 +55,11 @@ pub(crate) fn build(
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
     }
-    command
-        .current_dir(paths::workspace())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+    command.current_dir(paths::workspace()).stdin(Stdio::null()).stdout(Stdio::piped());
     let (status, programs) = interrupt.run(&mut command, |child| {
         let messages = child.stdout.take().map(BufReader::new);
         let lines = messages.into_iter().flat_map(BufRead::lines);
-        lines
-            .map_while(Result::ok)
-            .filter_map(|line| test_program(&line))
-            .collect::<Vec<_>>()
+        lines.map_while(Result::ok).filter_map(|line| test_program(&line)).collect::<Vec<_>>()
     })?;
     if !status.success() {
         bail!("the tests do not build");
@@ -81,12 +75,7 @@ impl TestProgram {
         arguments: &[String],
         env: &[(String, String)],
     ) -> Result<Outcome> {
-        println!(
-            "\n     Running {} {} {}",
-            self.package,
-            self.target,
-            arguments.join(" ")
-        );
+        println!("\n     Running {} {} {}", self.package, self.target, arguments.join(" "));
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -189,20 +178,14 @@ mod tests {
     fn closing_lines_are_counted() {
         let line = "test result: FAILED. 12 passed; 3 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.02s";
         let outcome = closing_line(line).unwrap();
-        assert_eq!(
-            (outcome.passed, outcome.failed, outcome.ignored),
-            (12, 3, 4)
-        );
+        assert_eq!((outcome.passed, outcome.failed, outcome.ignored), (12, 3, 4));
         assert_eq!(closing_line("test something ... ok"), None);
     }
 
     #[test]
     fn no_tests_are_no_success() {
         assert!(!Outcome::default().good());
-        let ignored = Outcome {
-            ignored: 5,
-            ..Outcome::default()
-        };
+        let ignored = Outcome { ignored: 5, ..Outcome::default() };
         assert!(!ignored.good());
     }
 }

@@ -11,9 +11,7 @@ pub(crate) struct Table {
 impl Table {
     /// Makes a table with a heading.
     pub(crate) fn new<const COLUMNS: usize>(heading: [&str; COLUMNS]) -> Self {
-        Self {
-            rows: vec![heading.map(str::to_owned).to_vec()],
-        }
+        Self { rows: vec![heading.map(str::to_owned).to_vec()] }
     }
 
     /// Adds a row.
@@ -28,18 +26,12 @@ impl fmt::Display for Table {
         let widths: Vec<_> = (0..columns)
             .map(|column| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
-                cells
-                    .map(|cell| cell.chars().count())
-                    .max()
-                    .unwrap_or_default()
+                cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
             })
             .collect();
         for row in &self.rows {
-            let cells: Vec<_> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:width$}"))
-                .collect();
+            let cells: Vec<_> =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
             writeln!(out, "{}", cells.join("  ").trim_end())?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::brokers::run::{Run, STATE_VARIABLE};
 use crate::brokers::{Tests, Transport, Variant, start, transports};
+use crate::features;
 use crate::flags::{TestBrokers, With};
 use crate::interop;
 use crate::interrupt::Interrupt;
@@ -32,13 +33,13 @@ pub(crate) fn run(flags: &TestBrokers, scope: Scope, interrupt: &Interrupt) -> R
         return Ok(());
     }
     let with = flags.with.unwrap_or_default();
+    let features = features::for_transports(&chosen)?;
     let mut run = interrupt.guard(Run::create()?);
     let (started, programs) = thread::scope(|threads| {
         let starting = threads.spawn(|| prepare(&run, &chosen, with));
-        let programs = build(interrupt, &packages(&chosen, scope), &features(&chosen));
-        let started = starting
-            .join()
-            .unwrap_or_else(|_| Err(anyhow!("starting the brokers panicked")));
+        let programs = build(interrupt, &packages(&chosen, scope), &features);
+        let started =
+            starting.join().unwrap_or_else(|_| Err(anyhow!("starting the brokers panicked")));
         (started, programs)
     });
     let environment = started?;
@@ -47,14 +48,7 @@ pub(crate) fn run(flags: &TestBrokers, scope: Scope, interrupt: &Interrupt) -> R
     let mut report = Report::new(&run)?;
     for transport in &chosen {
         if scope == Scope::All {
-            test(
-                transport,
-                &programs,
-                &environment,
-                &flags.arguments,
-                interrupt,
-                &mut report,
-            )?;
+            test(transport, &programs, &environment, &flags.arguments, interrupt, &mut report)?;
         }
         if let Some(broker) = transport.brokers.first() {
             for (tests, outcome) in
@@ -105,9 +99,7 @@ impl Report {
                 "",
             ]),
             good: true,
-            versions: nodes
-                .map(|node| (node.broker, node.version.unwrap_or_default()))
-                .collect(),
+            versions: nodes.map(|node| (node.broker, node.version.unwrap_or_default())).collect(),
         })
     }
 
@@ -134,9 +126,7 @@ impl Report {
         self.table.push([
             transport.name.to_owned(),
             variant.to_owned(),
-            version
-                .map(|(_, version)| version.clone())
-                .unwrap_or_default(),
+            version.map(|(_, version)| version.clone()).unwrap_or_default(),
             tests.to_owned(),
             outcome.passed.to_string(),
             (outcome.failed + outcome.broken).to_string(),
@@ -156,10 +146,7 @@ fn prepare(run: &Run, chosen: &[&'static Transport], with: With) -> Result<Vec<(
         start::exports(run)?
     };
     let interpreter = python::interpreter()?;
-    environment.push((
-        python::VARIABLE.to_owned(),
-        interpreter.display().to_string(),
-    ));
+    environment.push((python::VARIABLE.to_owned(), interpreter.display().to_string()));
     Ok(environment)
 }
 
@@ -188,10 +175,7 @@ fn test(
     report: &mut Report,
 ) -> Result<()> {
     let package = package(transport);
-    let own: Vec<_> = programs
-        .iter()
-        .filter(|program| program.package == package)
-        .collect();
+    let own: Vec<_> = programs.iter().filter(|program| program.package == package).collect();
     if transport.brokers.is_empty() {
         let outcome = run_all(&own, interrupt, arguments, environment)?;
         report.add(transport, "in process", "", "all", outcome);
@@ -199,10 +183,7 @@ fn test(
     }
     for (broker, variant) in transport.variants() {
         let Some(environment) = for_variant(transport, variant, environment) else {
-            println!(
-                "\n{} {}: {} is not given",
-                transport.name, variant.name, variant.url
-            );
+            println!("\n{} {}: {} is not given", transport.name, variant.name, variant.url);
             continue;
         };
         let (what, chosen, arguments) = selection(variant, &own, arguments);
@@ -225,9 +206,7 @@ fn selection<'programs>(
             let skip = ["--skip", "recovery"].map(str::to_owned);
             (
                 "conformance",
-                conformance
-                    .filter(|program| program.target == "conformance")
-                    .collect(),
+                conformance.filter(|program| program.target == "conformance").collect(),
                 [arguments, &skip].concat(),
             )
         }
@@ -273,12 +252,4 @@ fn packages(chosen: &[&'static Transport], scope: Scope) -> Vec<String> {
         packages.extend(chosen.iter().map(|transport| package(transport)));
     }
     packages
-}
-
-/// The umbrella's features for the transports.
-fn features(chosen: &[&'static Transport]) -> Vec<String> {
-    chosen
-        .iter()
-        .map(|transport| format!("kombu/{}", transport.name))
-        .collect()
 }

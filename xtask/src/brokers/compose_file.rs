@@ -39,11 +39,7 @@ pub(crate) fn differences(text: &str) -> Vec<String> {
             }
         }
     }
-    differences.extend(
-        services
-            .keys()
-            .map(|name| format!("service {name} is not in the table")),
-    );
+    differences.extend(services.keys().map(|name| format!("service {name} is not in the table")));
     differences
 }
 
@@ -91,9 +87,7 @@ fn services(text: &str) -> BTreeMap<String, Service> {
         match (depth, key) {
             (4, "image") => value.clone_into(&mut service.image),
             (4, "profiles") => {
-                value
-                    .trim_matches(['[', ']'])
-                    .clone_into(&mut service.transport);
+                value.trim_matches(['[', ']']).clone_into(&mut service.transport);
             }
             (6, "kombu.version") => value.clone_into(&mut service.version),
             (6, "kombu.variants") => {

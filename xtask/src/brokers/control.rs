@@ -5,9 +5,7 @@ use anyhow::{Context, Result, bail};
 use crate::brokers::node::Node;
 
 /// What works on any broker.
-const ACTIONS: &[&str] = &[
-    "restart", "crash", "stop", "kill", "start", "pause", "resume",
-];
+const ACTIONS: &[&str] = &["restart", "crash", "stop", "kill", "start", "pause", "resume"];
 
 /// Does an action and returns when its effect shows: a started broker serves, a stopped one is gone.
 pub(crate) fn act(node: &mut Node, action: &str) -> Result<()> {

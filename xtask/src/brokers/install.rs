@@ -10,11 +10,8 @@ use crate::paths;
 
 /// Installs those brokers that are missing.
 pub(crate) fn install(brokers: &[&'static dyn Broker]) -> Result<()> {
-    let missing: Vec<_> = brokers
-        .iter()
-        .filter(|broker| !broker.installed())
-        .map(|broker| broker.name())
-        .collect();
+    let missing: Vec<_> =
+        brokers.iter().filter(|broker| !broker.installed()).map(|broker| broker.name()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -27,14 +27,8 @@ use crate::brokers::rabbitmq::RabbitMq;
 
 /// Everything that `test-brokers` can test, in the order in which it does.
 pub(crate) const TRANSPORTS: &[Transport] = &[
-    Transport {
-        name: "memory",
-        brokers: &[],
-    },
-    Transport {
-        name: "amqp",
-        brokers: &[&RabbitMq],
-    },
+    Transport { name: "memory", brokers: &[] },
+    Transport { name: "amqp", brokers: &[&RabbitMq] },
 ];
 
 /// A transport crate, `kombu-transport-<name>`, and the brokers it is tested on.

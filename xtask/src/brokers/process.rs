@@ -173,10 +173,7 @@ mod tests {
     #[test]
     fn a_reused_number_is_another_process() {
         let own = Identity::own().unwrap();
-        let other = Identity {
-            started: own.started + 1,
-            ..own
-        };
+        let other = Identity { started: own.started + 1, ..own };
         assert_eq!(other.condition(), Condition::Gone);
     }
 
@@ -184,8 +181,7 @@ mod tests {
     fn a_zombie_counts_as_gone() {
         let mut child = Command::new("true").spawn().unwrap();
         let id = Identity::of(child.id()).unwrap();
-        id.wait_for(Condition::Gone, Duration::from_secs(10))
-            .unwrap();
+        id.wait_for(Condition::Gone, Duration::from_secs(10)).unwrap();
         child.wait().unwrap();
     }
 }

@@ -40,16 +40,8 @@ impl Broker for RabbitMq {
 
     fn variants(&self) -> &'static [Variant] {
         &[
-            Variant {
-                name: "plain",
-                url: "KOMBU_TEST_AMQP_URL",
-                tests: Tests::All,
-            },
-            Variant {
-                name: "tls",
-                url: "KOMBU_TEST_AMQP_TLS_URL",
-                tests: Tests::Conformance,
-            },
+            Variant { name: "plain", url: "KOMBU_TEST_AMQP_URL", tests: Tests::All },
+            Variant { name: "tls", url: "KOMBU_TEST_AMQP_TLS_URL", tests: Tests::Conformance },
             Variant {
                 name: "external",
                 url: "KOMBU_TEST_AMQP_EXTERNAL_URL",
@@ -89,9 +81,7 @@ impl Broker for RabbitMq {
         let names = Process {
             name: "epmd".to_owned(),
             server: false,
-            command: ["epmd", "-port", &epmd, "-address", "127.0.0.1"]
-                .map(str::to_owned)
-                .to_vec(),
+            command: ["epmd", "-port", &epmd, "-address", "127.0.0.1"].map(str::to_owned).to_vec(),
             env: env.clone(),
             log: dir.join("log/epmd.log"),
             id: None,
@@ -121,28 +111,16 @@ impl Broker for RabbitMq {
         let (plain, tls) = (node.port("plain"), node.port("tls"));
         let file = |name: &str| node.tls.join(name).display().to_string();
         let trust = format!("ssl_ca_certs={}", file("ca.pem"));
-        let identity = format!(
-            "ssl_certfile={}&ssl_keyfile={}",
-            file("client.pem"),
-            file("client.key")
-        );
+        let identity =
+            format!("ssl_certfile={}&ssl_keyfile={}", file("client.pem"), file("client.key"));
         vec![
-            (
-                "KOMBU_TEST_AMQP_URL",
-                format!("amqp://guest:guest@127.0.0.1:{plain}//"),
-            ),
-            (
-                "KOMBU_TEST_AMQP_TLS_URL",
-                format!("amqps://guest:guest@localhost:{tls}//?{trust}"),
-            ),
+            ("KOMBU_TEST_AMQP_URL", format!("amqp://guest:guest@127.0.0.1:{plain}//")),
+            ("KOMBU_TEST_AMQP_TLS_URL", format!("amqps://guest:guest@localhost:{tls}//?{trust}")),
             (
                 "KOMBU_TEST_AMQP_EXTERNAL_URL",
                 format!("amqps://localhost:{tls}//?{trust}&{identity}&login_method=EXTERNAL"),
             ),
-            (
-                "KOMBU_TEST_AMQP_ALICE_URL",
-                format!("amqp://alice:alicepw@127.0.0.1:{plain}/second"),
-            ),
+            ("KOMBU_TEST_AMQP_ALICE_URL", format!("amqp://alice:alicepw@127.0.0.1:{plain}/second")),
             (
                 "KOMBU_TEST_AMQP_API",
                 format!("http://guest:guest@127.0.0.1:{}", node.port("management")),
@@ -151,13 +129,7 @@ impl Broker for RabbitMq {
     }
 
     fn actions(&self) -> &'static [&'static str] {
-        &[
-            "drop-connections",
-            "stop-app",
-            "start-app",
-            "set-alarm",
-            "clear-alarm",
-        ]
+        &["drop-connections", "stop-app", "start-app", "set-alarm", "clear-alarm"]
     }
 
     fn act(&self, node: &Node, action: &str) -> Result<()> {
@@ -232,9 +204,7 @@ fn environment(dir: &Path, ports: &Ports) -> Result<BTreeMap<String, String>> {
         // The script then becomes the server instead of waiting for it: one process, one id.
         ("RUNNING_UNDER_SYSTEMD", "true".to_owned()),
     ];
-    Ok(variables
-        .map(|(name, value)| (name.to_owned(), value))
-        .into())
+    Ok(variables.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 /// Runs `rabbitmqctl`.

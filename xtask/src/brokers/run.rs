@@ -46,19 +46,14 @@ impl Run {
         let run = Self { dir };
         // Building may replace the program that runs now; the copy stays for as long as the brokers do.
         fs::copy(env::current_exe()?, run.program())?;
-        run.save(&State {
-            owner: Some(own),
-            ..State::default()
-        })?;
+        run.save(&State { owner: Some(own), ..State::default() })?;
         Ok(run)
     }
 
     /// Finds the run that a state file belongs to.
     pub(crate) fn of_state(state: &Path) -> Result<Self> {
         let dir = state.parent().context("a state file is in a folder")?;
-        let run = Self {
-            dir: dir.to_owned(),
-        };
+        let run = Self { dir: dir.to_owned() };
         run.load()?;
         Ok(run)
     }
@@ -151,10 +146,7 @@ impl Run {
 
     /// Tells the user how to stop brokers that stay.
     pub(crate) fn say_how_to_stop(&self) {
-        eprintln!(
-            "to stop the brokers: cargo xtask stop-brokers {}",
-            self.name()
-        );
+        eprintln!("to stop the brokers: cargo xtask stop-brokers {}", self.name());
     }
 
     /// Writes the state in one step, so that a reader never sees half of it.

@@ -17,11 +17,8 @@ use crate::paths;
 
 /// Starts the brokers of the transports into a run.
 pub(crate) fn start(run: &Run, transports: &[&'static Transport], with: With) -> Result<()> {
-    let brokers: Vec<_> = transports
-        .iter()
-        .flat_map(|transport| transport.brokers)
-        .copied()
-        .collect();
+    let brokers: Vec<_> =
+        transports.iter().flat_map(|transport| transport.brokers).copied().collect();
     if brokers.is_empty() {
         return Ok(());
     }
@@ -36,9 +33,7 @@ pub(crate) fn start(run: &Run, transports: &[&'static Transport], with: With) ->
             .map(|broker| scope.spawn(|| start_one(run, *broker, &certificates, with)))
             .collect();
         starts.into_iter().try_for_each(|start| {
-            start
-                .join()
-                .unwrap_or_else(|_| Err(anyhow!("starting a broker panicked")))
+            start.join().unwrap_or_else(|_| Err(anyhow!("starting a broker panicked")))
         })
     })
 }
@@ -47,24 +42,14 @@ pub(crate) fn start(run: &Run, transports: &[&'static Transport], with: With) ->
 pub(crate) fn exports(run: &Run) -> Result<Vec<(String, String)>> {
     let mut exports = vec![
         ("KOMBU_REQUIRE_BROKERS".to_owned(), "1".to_owned()),
-        (
-            STATE_VARIABLE.to_owned(),
-            run.state_file().display().to_string(),
-        ),
+        (STATE_VARIABLE.to_owned(), run.state_file().display().to_string()),
     ];
     for node in run.load()?.nodes {
         let broker = node.broker()?;
         let variables = broker.exports(&node);
-        exports.extend(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value)),
-        );
+        exports.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
         exports.push((
-            format!(
-                "KOMBU_TEST_{}_CONTROL",
-                broker.name().to_uppercase().replace('-', "_")
-            ),
+            format!("KOMBU_TEST_{}_CONTROL", broker.name().to_uppercase().replace('-', "_")),
             format!("{} control {}", run.program().display(), broker.name()),
         ));
     }
@@ -99,11 +84,7 @@ fn start_one(run: &Run, broker: &dyn Broker, certificates: &Path, with: With) ->
     })?;
     let node = find(&mut run.load()?.nodes, broker)?.clone();
     let version = node.ready()?;
-    eprintln!(
-        "{} {version} serves after {:.1} s",
-        broker.name(),
-        begun.elapsed().as_secs_f32()
-    );
+    eprintln!("{} {version} serves after {:.1} s", broker.name(), begun.elapsed().as_secs_f32());
     run.update(|state| {
         find(&mut state.nodes, broker)?.version = Some(version);
         Ok(())
@@ -114,10 +95,8 @@ fn start_one(run: &Run, broker: &dyn Broker, certificates: &Path, with: With) ->
 fn prepare(run: &Run, broker: &dyn Broker, certificates: &Path, with: With) -> Result<Node> {
     let dir = run.dir().join(broker.name());
     fs::create_dir_all(&dir)?;
-    let ports = ports::pick(
-        &[broker.published_ports(), broker.private_ports()].concat(),
-        &taken_ports()?,
-    )?;
+    let ports =
+        ports::pick(&[broker.published_ports(), broker.private_ports()].concat(), &taken_ports()?)?;
     let (processes, compose) = match with {
         With::Docker => {
             let compose = Compose::new(broker, &run.name(), certificates, &ports);

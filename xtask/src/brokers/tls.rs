@@ -29,12 +29,7 @@ pub(crate) fn make(dir: &Path) -> Result<()> {
         "localhost",
         "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n",
     )?;
-    certificate(
-        dir,
-        "client",
-        CLIENT,
-        "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n",
-    )?;
+    certificate(dir, "client", CLIENT, "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n")?;
     for entry in fs::read_dir(dir)? {
         fs::set_permissions(entry?.path(), Permissions::from_mode(0o644))?;
     }
@@ -65,10 +60,7 @@ fn openssl(dir: &Path, arguments: &str) -> Result<()> {
         .output()
         .context("cannot run openssl")?;
     if !output.status.success() {
-        bail!(
-            "openssl {arguments}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
 }

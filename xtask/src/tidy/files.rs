@@ -19,10 +19,7 @@ pub(super) fn check(file: &SourceFile) -> Vec<String> {
     let code = is_code(file);
     let lines = lines_of_code(file);
     if code && lines > MOST_LINES {
-        broken.push(format!(
-            "{} has {lines} lines, {MOST_LINES} at most",
-            file.path
-        ));
+        broken.push(format!("{} has {lines} lines, {MOST_LINES} at most", file.path));
     }
     let name = file.path.rsplit('/').next().unwrap_or_default();
     if VAGUE.contains(&name) {
@@ -65,10 +62,7 @@ fn lines_of_code(file: &SourceFile) -> usize {
 
 /// Finds texts that are kept in two parts.
 fn found(texts: &[(&str, &str)], line: &str) -> impl Iterator<Item = String> {
-    texts
-        .iter()
-        .map(|(start, end)| format!("{start}{end}"))
-        .filter(|text| line.contains(text))
+    texts.iter().map(|(start, end)| format!("{start}{end}")).filter(|text| line.contains(text))
 }
 
 #[cfg(test)]
@@ -76,19 +70,13 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> SourceFile {
-        SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        SourceFile { path: path.to_owned(), text: text.to_owned() }
     }
 
     #[test]
     fn tests_are_not_counted() {
         let tests = "\n".repeat(1000);
-        assert_eq!(
-            check(&file("a/src/b.rs", &format!("code\n#[cfg(test)]\n{tests}"))).len(),
-            0
-        );
+        assert_eq!(check(&file("a/src/b.rs", &format!("code\n#[cfg(test)]\n{tests}"))).len(), 0);
         assert_eq!(check(&file("a/tests/b.rs", &tests)).len(), 0);
         assert_eq!(check(&file("a/src/b.rs", &tests)).len(), 1);
     }

@@ -16,14 +16,7 @@ const LOWER: &[&str] = &[
     "value",
 ];
 /// Modules of handles and what is built of them.
-const UPPER: &[&str] = &[
-    "channel",
-    "connection",
-    "consumer",
-    "patterns",
-    "pool",
-    "producer",
-];
+const UPPER: &[&str] = &["channel", "connection", "consumer", "patterns", "pool", "producer"];
 
 /// Says where a lower module uses an upper one.
 pub(super) fn check(file: &SourceFile) -> Vec<String> {
@@ -61,10 +54,8 @@ mod tests {
     use super::*;
 
     fn check_line(path: &str, line: &str) -> usize {
-        let file = SourceFile {
-            path: format!("crates/kombu-core/src/{path}"),
-            text: line.to_owned(),
-        };
+        let file =
+            SourceFile { path: format!("crates/kombu-core/src/{path}"), text: line.to_owned() };
         check(&file).len()
     }
 

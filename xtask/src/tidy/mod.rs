@@ -35,11 +35,7 @@ pub(crate) fn run() -> Result<()> {
     broken.extend(transports(&root)?);
     let compose = fs::read_to_string(root.join("docker-compose.yml"))?;
     let differences = compose_file::differences(&compose);
-    broken.extend(
-        differences
-            .iter()
-            .map(|line| format!("docker-compose.yml: {line}")),
-    );
+    broken.extend(differences.iter().map(|line| format!("docker-compose.yml: {line}")));
     for warning in files.iter().filter_map(files::long) {
         eprintln!("warning: {warning}");
     }
@@ -56,13 +52,7 @@ pub(crate) fn run() -> Result<()> {
 /// Reads every text file that git has or would take.
 fn source_files(root: &Path) -> Result<Vec<SourceFile>> {
     let output = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output()
         .context("cannot run git")?;
