@@ -12,9 +12,9 @@ use crate::url::{BrokerUrl, BrokerUrls};
 /// How the order of a round is chosen.
 ///
 /// ```
-/// use kombu_core::FailoverStrategy;
+/// use kombu_core::{BrokerUrl, FailoverStrategy};
 /// let strategy: FailoverStrategy = "shuffle".parse()?;
-/// let own = FailoverStrategy::custom(|urls, round| {
+/// let own = FailoverStrategy::custom(|urls: &[BrokerUrl], _round: u64| {
 ///     // Always the first, then the others from the end.
 ///     std::iter::once(0).chain((1..urls.len()).rev()).collect()
 /// });
@@ -28,8 +28,8 @@ use crate::url::{BrokerUrl, BrokerUrls};
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum FailoverStrategy {
-    /// The order that a function chooses; see [`FailoverStrategy::custom`].
-    Custom(Arc<dyn Fn(&[BrokerUrl], u64) -> Vec<usize> + Send + Sync>),
+    /// An order of your own; see [`FailoverStrategy::custom`].
+    Custom(Arc<dyn FailoverOrder>),
     /// In the order given, beginning with the one that worked last.
     #[default]
     RoundRobin,
@@ -38,13 +38,12 @@ pub enum FailoverStrategy {
 }
 
 impl FailoverStrategy {
-    /// An order of your own. The function gets the URLs and the number of the round, from 0, and
-    /// returns the positions to try.
+    /// An order of your own, as a function or a [`FailoverOrder`].
     ///
     /// Every URL is tried once a round all the same: positions that do not exist or came before
     /// are left out, missing ones are added at the end.
     #[must_use]
-    pub fn custom(order: impl Fn(&[BrokerUrl], u64) -> Vec<usize> + Send + Sync + 'static) -> Self {
+    pub fn custom(order: impl FailoverOrder + 'static) -> Self {
         Self::Custom(Arc::new(order))
     }
 }
@@ -56,6 +55,20 @@ impl fmt::Debug for FailoverStrategy {
             Self::RoundRobin => "RoundRobin",
             Self::Shuffle => "Shuffle",
         })
+    }
+}
+
+/// Chooses the order of a round; functions of this shape do.
+///
+/// A closure needs the types of its arguments: `|urls: &[BrokerUrl], round: u64| …`.
+pub trait FailoverOrder: Send + Sync {
+    /// The positions of the URLs to try, in order. `round` counts from 0.
+    fn order(&self, urls: &[BrokerUrl], round: u64) -> Vec<usize>;
+}
+
+impl<F: Fn(&[BrokerUrl], u64) -> Vec<usize> + Send + Sync> FailoverOrder for F {
+    fn order(&self, urls: &[BrokerUrl], round: u64) -> Vec<usize> {
+        self(urls, round)
     }
 }
 
@@ -106,12 +119,7 @@ impl FailoverCycle {
     /// A cycle that has not begun.
     #[must_use]
     pub fn new(urls: BrokerUrls, strategy: FailoverStrategy) -> Self {
-        Self {
-            urls,
-            strategy,
-            round: 0,
-            last_good: None,
-        }
+        Self { urls, strategy, round: 0, last_good: None }
     }
 
     /// All URLs, in the order given.
@@ -126,7 +134,7 @@ impl FailoverCycle {
         let urls = self.urls.as_slice();
         let first = self.last_good.unwrap_or(0);
         let mut order: Vec<usize> = match &self.strategy {
-            FailoverStrategy::Custom(order) => order(urls, self.round),
+            FailoverStrategy::Custom(order) => order.order(urls, self.round),
             FailoverStrategy::RoundRobin => (first..urls.len()).chain(0..first).collect(),
             FailoverStrategy::Shuffle => {
                 let mut order: Vec<usize> = (0..urls.len()).collect();
@@ -165,16 +173,10 @@ pub fn all_failed(mut failures: Vec<(BrokerUrl, Error)>) -> Error {
         }
         _ => ErrorKind::ConnectionLost,
     };
-    let each: Vec<String> = failures
-        .iter()
-        .map(|(url, error)| format!("{url}: {error}"))
-        .collect();
-    Error::new(
-        kind,
-        format!("all {} brokers failed: {}", failures.len(), each.join("; ")),
-    )
-    .scoped(Scope::Connection)
-    .recoverable(recoverable)
+    let each: Vec<String> = failures.iter().map(|(url, error)| format!("{url}: {error}")).collect();
+    Error::new(kind, format!("all {} brokers failed: {}", failures.len(), each.join("; ")))
+        .scoped(Scope::Connection)
+        .recoverable(recoverable)
 }
 
 /// Fisher and Yates' shuffle. The hasher's random keys are enough to spread load.
@@ -224,10 +226,7 @@ mod tests {
             assert_eq!(order.len(), 4);
         }
         for host in "abcd".chars() {
-            assert!(
-                rounds.iter().any(|order| order.starts_with(host)),
-                "{host} never first"
-            );
+            assert!(rounds.iter().any(|order| order.starts_with(host)), "{host} never first");
         }
         cycle.succeeded(&url(&cycle, 3));
         for _ in 0..50 {
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn custom_orders_are_completed_and_cleaned() {
-        let strategy = FailoverStrategy::custom(|urls, round| match round {
+        let strategy = FailoverStrategy::custom(|urls: &[BrokerUrl], round: u64| match round {
             0 => (0..urls.len()).rev().collect(),
             1 => vec![2, 2, 99, usize::MAX],
             _ => Vec::new(),
@@ -254,14 +253,8 @@ mod tests {
     #[test]
     fn names_are_kombus() {
         assert!(matches!("shuffle".parse(), Ok(FailoverStrategy::Shuffle)));
-        assert!(matches!(
-            "round-robin".parse(),
-            Ok(FailoverStrategy::RoundRobin)
-        ));
-        let error = "round_robin"
-            .parse::<FailoverStrategy>()
-            .unwrap_err()
-            .to_string();
+        assert!(matches!("round-robin".parse(), Ok(FailoverStrategy::RoundRobin)));
+        let error = "round_robin".parse::<FailoverStrategy>().unwrap_err().to_string();
         assert!(error.contains("did you mean \"round-robin\"?"), "{error}");
     }
 
@@ -269,39 +262,21 @@ mod tests {
     fn the_error_of_a_failed_round_names_all_urls_without_secrets() {
         let cycle = FailoverCycle::new(urls(), FailoverStrategy::RoundRobin);
         let error = all_failed(vec![
-            (
-                url(&cycle, 0),
-                Error::new(ErrorKind::AccessRefused, "bad password"),
-            ),
+            (url(&cycle, 0), Error::new(ErrorKind::AccessRefused, "bad password")),
             (url(&cycle, 1), Error::lost("port closed")),
         ]);
         let shown = format!("{error:?}");
-        assert!(
-            shown.contains("amqp://u:**@a: access refused: bad password"),
-            "{shown}"
-        );
-        assert!(
-            shown.contains("amqp://b: connection lost: port closed"),
-            "{shown}"
-        );
+        assert!(shown.contains("amqp://u:**@a: access refused: bad password"), "{shown}");
+        assert!(shown.contains("amqp://b: connection lost: port closed"), "{shown}");
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(error.is_recoverable());
-        assert_eq!(
-            (error.kind(), error.scope()),
-            (ErrorKind::ConnectionLost, Scope::Connection)
-        );
+        assert_eq!((error.kind(), error.scope()), (ErrorKind::ConnectionLost, Scope::Connection));
 
         let refused = || Error::new(ErrorKind::AccessRefused, "bad password");
-        let both = all_failed(vec![
-            (url(&cycle, 0), refused()),
-            (url(&cycle, 1), refused()),
-        ]);
+        let both = all_failed(vec![(url(&cycle, 0), refused()), (url(&cycle, 1), refused())]);
         assert!(!both.is_recoverable());
         assert_eq!(both.kind(), ErrorKind::AccessRefused);
         let one = all_failed(vec![(url(&cycle, 0), refused())]);
-        assert_eq!(
-            one.to_string(),
-            "access refused: bad password (url=amqp://u:**@a)"
-        );
+        assert_eq!(one.to_string(), "access refused: bad password (url=amqp://u:**@a)");
     }
 }

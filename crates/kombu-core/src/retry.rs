@@ -58,10 +58,7 @@ impl RetryPolicy {
     /// random by up to a fifth so that clients do not return all at once, without end.
     #[must_use]
     pub fn recover() -> Self {
-        Self::connect()
-            .interval_start(Duration::ZERO)
-            .without_deadline()
-            .jitter(0.2)
+        Self::connect().interval_start(Duration::ZERO).without_deadline().jitter(0.2)
     }
 
     /// One publish, with connecting, declaring and confirming: waits of 0.1, 0.3, 0.5… s up to
@@ -125,11 +122,7 @@ impl RetryPolicy {
     /// The part of each wait, from 0 to 1, by which it is shortened at random at most. Default: 0.
     #[must_use]
     pub fn jitter(mut self, jitter: f64) -> Self {
-        self.jitter = if jitter.is_nan() {
-            0.0
-        } else {
-            jitter.clamp(0.0, 1.0)
-        };
+        self.jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
         self
     }
 
@@ -170,9 +163,7 @@ impl RetryPolicy {
         F: Future<Output = Result<T>>,
     {
         // A deadline too far off to be a point in time is no deadline.
-        let deadline = self
-            .deadline
-            .and_then(|total| Instant::now().checked_add(total));
+        let deadline = self.deadline.and_then(|total| Instant::now().checked_add(total));
         let mut waits = self.waits();
         let mut number = 0_u32;
         loop {
@@ -181,19 +172,12 @@ impl RetryPolicy {
                 Err(error) => error,
             };
             number = number.saturating_add(1);
-            let error = if number > 1 {
-                error.with("attempts", number)
-            } else {
-                error
-            };
+            let error = if number > 1 { error.with("attempts", number) } else { error };
             let in_time = |wait: &Duration| {
                 let end = Instant::now().checked_add(*wait);
                 deadline.is_none_or(|deadline| end.is_some_and(|end| end < deadline))
             };
-            let wait = waits
-                .next()
-                .filter(|_| error.is_recoverable())
-                .filter(in_time);
+            let wait = waits.next().filter(|_| error.is_recoverable()).filter(in_time);
             let Some(wait) = wait else {
                 return Err(error);
             };
@@ -244,10 +228,7 @@ impl Iterator for Waits {
 }
 
 /// A random number from 0 to 1. Good enough to spread load, and needs no dependency.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a fraction is wanted, not the digits"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a fraction is wanted, not the digits")]
 fn random_fraction() -> f64 {
     RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
@@ -274,21 +255,15 @@ mod tests {
     fn waits_are_clamped_from_the_first_on_and_never_overflow() {
         let policy = RetryPolicy::connect().interval_start(Duration::MAX);
         assert_eq!(seconds(policy.waits().take(2)), [30.0, 30.0]);
-        let policy = RetryPolicy::connect()
-            .interval_step(Duration::MAX)
-            .interval_max(Duration::MAX);
+        let policy =
+            RetryPolicy::connect().interval_step(Duration::MAX).interval_max(Duration::MAX);
         assert_eq!(policy.waits().nth(2), Some(Duration::MAX));
     }
 
     #[test]
     fn jitter_shortens_by_no_more_than_its_part_and_differs() {
         let waits: Vec<_> = RetryPolicy::recover().waits().skip(15).take(200).collect();
-        assert!(
-            waits
-                .iter()
-                .all(|wait| (24.0..=30.0).contains(&wait.as_secs_f64())),
-            "{waits:?}"
-        );
+        assert!(waits.iter().all(|wait| (24.0..=30.0).contains(&wait.as_secs_f64())), "{waits:?}");
         assert!(waits.iter().any(|wait| *wait != waits[0]));
     }
 
@@ -297,9 +272,7 @@ mod tests {
         for (retries, attempts, seconds) in [(0, 1, 0), (1, 2, 2), (3, 4, 12)] {
             let start = Instant::now();
             let mut made = 0;
-            let policy = RetryPolicy::connect()
-                .without_deadline()
-                .max_retries(retries);
+            let policy = RetryPolicy::connect().without_deadline().max_retries(retries);
             let error = policy
                 .run(|attempt| {
                     assert_eq!((attempt.number, attempt.deadline), (made, None));
@@ -311,11 +284,7 @@ mod tests {
             assert_eq!(made, attempts);
             assert_eq!(start.elapsed().as_secs(), seconds);
             assert_eq!(error.kind(), ErrorKind::ConnectionLost);
-            assert_eq!(
-                error.to_string().contains("attempts="),
-                attempts > 1,
-                "{error}"
-            );
+            assert_eq!(error.to_string().contains("attempts="), attempts > 1, "{error}");
         }
     }
 
@@ -345,21 +314,11 @@ mod tests {
         let start = Instant::now();
         let policy = RetryPolicy::connect();
         let refused = || Error::new(ErrorKind::AccessRefused, "bad password");
-        let error = policy
-            .run(|_| async { Err::<(), _>(refused()) })
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (error.kind(), start.elapsed().as_secs()),
-            (ErrorKind::AccessRefused, 0)
-        );
+        let error = policy.run(|_| async { Err::<(), _>(refused()) }).await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed().as_secs()), (ErrorKind::AccessRefused, 0));
         let number = policy
             .run(|attempt| async move {
-                if attempt.number < 2 {
-                    Err(Error::lost("refused"))
-                } else {
-                    Ok(attempt.number)
-                }
+                if attempt.number < 2 { Err(Error::lost("refused")) } else { Ok(attempt.number) }
             })
             .await
             .unwrap();

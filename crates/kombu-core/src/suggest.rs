@@ -35,9 +35,7 @@ pub fn did_you_mean<'a>(
     let mut candidates = candidates.into_iter();
     closest(word, candidates.clone())
         .or_else(|| candidates.find(|candidate| candidate.eq_ignore_ascii_case(word)))
-        .map_or_else(String::new, |candidate| {
-            format!("; did you mean {candidate:?}?")
-        })
+        .map_or_else(String::new, |candidate| format!("; did you mean {candidate:?}?"))
 }
 
 /// How alike two texts are: from 0 for nothing in common to 1 for equal.
@@ -150,20 +148,13 @@ mod tests {
             ("diet", "tide", 0.5),
             ("pyampq", "pyamqp", 10.0 / 12.0),
         ] {
-            assert!(
-                (similarity(a, b) - expected).abs() < 1e-12,
-                "{a} {b} {}",
-                similarity(a, b)
-            );
+            assert!((similarity(a, b) - expected).abs() < 1e-12, "{a} {b} {}", similarity(a, b));
         }
     }
 
     #[test]
     fn a_name_in_the_wrong_case_is_suggested_in_words() {
-        assert_eq!(
-            did_you_mean("AMQP", SCHEMES.iter().copied()),
-            "; did you mean \"amqp\"?"
-        );
+        assert_eq!(did_you_mean("AMQP", SCHEMES.iter().copied()), "; did you mean \"amqp\"?");
         assert_eq!(did_you_mean("kafka9", SCHEMES.iter().copied()), "");
     }
 }

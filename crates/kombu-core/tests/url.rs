@@ -25,20 +25,12 @@ fn good_urls_have_the_parts_of_the_table() {
         assert_eq!(url.scheme(), expected.scheme, "scheme of {text}");
         assert_eq!(url.variant(), expected.variant, "variant of {text}");
         assert_eq!(url.username(), expected.username, "user of {text}");
-        assert_eq!(
-            url.password().map(Secret::expose),
-            expected.password,
-            "password of {text}"
-        );
+        assert_eq!(url.password().map(Secret::expose), expected.password, "password of {text}");
         let hosts: Vec<_> = url.hosts().iter().map(|h| (h.name(), h.port())).collect();
         assert_eq!(hosts, expected.hosts, "hosts of {text}");
         assert_eq!(url.path(), expected.path, "path of {text}");
         assert_eq!(url.vhost(), expected.vhost, "vhost of {text}");
-        assert_eq!(
-            url.query().collect::<Vec<_>>(),
-            expected.query,
-            "query of {text}"
-        );
+        assert_eq!(url.query().collect::<Vec<_>>(), expected.query, "query of {text}");
         assert_eq!(url.to_string(), expected.masked, "masked form of {text}");
         let again = BrokerUrl::parse(&url.to_string_unmasked()).unwrap();
         assert_eq!(again, url, "round trip of {text}");
@@ -46,25 +38,10 @@ fn good_urls_have_the_parts_of_the_table() {
 }
 
 fn good() -> Vec<(&'static str, Expected)> {
-    let amqp = || Expected {
-        scheme: "amqp",
-        ..Expected::default()
-    };
+    let amqp = || Expected { scheme: "amqp", ..Expected::default() };
     vec![
-        (
-            "amqp://:",
-            Expected {
-                masked: "amqp://",
-                ..amqp()
-            },
-        ),
-        (
-            "amqp://",
-            Expected {
-                masked: "amqp://",
-                ..amqp()
-            },
-        ),
+        ("amqp://:", Expected { masked: "amqp://", ..amqp() }),
+        ("amqp://", Expected { masked: "amqp://", ..amqp() }),
         (
             "amqp://guest:guest@localhost//",
             Expected {
@@ -77,23 +54,8 @@ fn good() -> Vec<(&'static str, Expected)> {
                 ..amqp()
             },
         ),
-        (
-            "amqp://h",
-            Expected {
-                hosts: &[("h", None)],
-                masked: "amqp://h",
-                ..amqp()
-            },
-        ),
-        (
-            "amqp://h/",
-            Expected {
-                hosts: &[("h", None)],
-                path: "/",
-                masked: "amqp://h/",
-                ..amqp()
-            },
-        ),
+        ("amqp://h", Expected { hosts: &[("h", None)], masked: "amqp://h", ..amqp() }),
+        ("amqp://h/", Expected { hosts: &[("h", None)], path: "/", masked: "amqp://h/", ..amqp() }),
         (
             "amqp://h/%2F",
             Expected {
@@ -173,30 +135,9 @@ fn good() -> Vec<(&'static str, Expected)> {
                 ..amqp()
             },
         ),
-        (
-            "amqp://@h",
-            Expected {
-                hosts: &[("h", None)],
-                masked: "amqp://h",
-                ..amqp()
-            },
-        ),
-        (
-            "amqp://h:",
-            Expected {
-                hosts: &[("h", None)],
-                masked: "amqp://h",
-                ..amqp()
-            },
-        ),
-        (
-            "amqp://:5673",
-            Expected {
-                hosts: &[("", Some(5673))],
-                masked: "amqp://:5673",
-                ..amqp()
-            },
-        ),
+        ("amqp://@h", Expected { hosts: &[("h", None)], masked: "amqp://h", ..amqp() }),
+        ("amqp://h:", Expected { hosts: &[("h", None)], masked: "amqp://h", ..amqp() }),
+        ("amqp://:5673", Expected { hosts: &[("", Some(5673))], masked: "amqp://:5673", ..amqp() }),
         (
             "amqp://[::1]:5672/v",
             Expected {
@@ -356,14 +297,7 @@ fn good() -> Vec<(&'static str, Expected)> {
                 ..Expected::default()
             },
         ),
-        (
-            "memory://",
-            Expected {
-                scheme: "memory",
-                masked: "memory://",
-                ..Expected::default()
-            },
-        ),
+        ("memory://", Expected { scheme: "memory", masked: "memory://", ..Expected::default() }),
         (
             "memory://Name",
             Expected {
@@ -432,28 +366,16 @@ fn bad_urls_give_errors_that_name_the_part() {
         let error = BrokerUrl::parse(text).expect_err(text);
         assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{text}");
         let shown = error.to_string();
-        assert!(
-            shown.contains(says),
-            "{text}: {shown:?} does not say {says:?}"
-        );
-        assert!(
-            !format!("{error:?}").contains("hunter2"),
-            "{text} leaks its password: {error:?}"
-        );
+        assert!(shown.contains(says), "{text}: {shown:?} does not say {says:?}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{text} leaks its password: {error:?}");
     }
 }
 
 const BAD: &[(&str, &str)] = &[
     ("", "the URL is empty"),
-    (
-        "localhost",
-        "write amqp://localhost for a host, localhost:// for a scheme",
-    ),
+    ("localhost", "write amqp://localhost for a host, localhost:// for a scheme"),
     ("memory", "memory:// for a scheme"),
-    (
-        "broker.example",
-        "write the scheme too, such as amqp://broker.example",
-    ),
+    ("broker.example", "write the scheme too, such as amqp://broker.example"),
     ("localhost:5672", "no \"://\""),
     ("user:hunter2@localhost", "no \"://\""),
     ("amqp:/u:hunter2@h", "no \"://\""),
@@ -472,55 +394,28 @@ const BAD: &[(&str, &str)] = &[
     ("amqp://h:+5672", "the port is not a number"),
     ("amqp://h:५", "the port is not a number"),
     ("amqp://h:1:2", "the port is not a number"),
-    (
-        "amqp://h:65536",
-        "the port is out of range; write one from 1 to 65535",
-    ),
+    ("amqp://h:65536", "the port is out of range; write one from 1 to 65535"),
     ("amqp://h:99999999999999999999", "the port is out of range"),
     ("amqp://h:0", "the port is out of range"),
     ("amqp://u:hunter2/x@h", "write it as %2F, %3F or %23"),
     ("amqp://u:hunter2?x@h", "write it as %2F, %3F or %23"),
-    (
-        "amqp://u:12?3hunter2@h",
-        "the name of query option 1 holds more",
-    ),
+    ("amqp://u:12?3hunter2@h", "the name of query option 1 holds more"),
     ("amqp://u:hunter2#x@h", "a \"#\" must be written as %23"),
     ("amqp://u:hunter2%@h", "bad percent escape in the password"),
-    (
-        "amqp://u:hunter2%zz@h",
-        "bad percent escape in the password",
-    ),
+    ("amqp://u:hunter2%zz@h", "bad percent escape in the password"),
     ("amqp://u:hunter2%2@h", "bad percent escape in the password"),
-    (
-        "amqp://u:hunter2%+1@h",
-        "bad percent escape in the password",
-    ),
+    ("amqp://u:hunter2%+1@h", "bad percent escape in the password"),
     ("amqp://u%é:p@h", "bad percent escape in the user name"),
     ("amqp://h%zz", "bad percent escape in the host"),
     ("amqp://h/v%", "bad percent escape in the path"),
-    (
-        "amqp://h?a%=1",
-        "bad percent escape in the query option's name",
-    ),
-    (
-        "amqp://h?password=hunter2%",
-        "bad percent escape in the query option's value",
-    ),
-    (
-        "amqp://u:hunter2%ff@h",
-        "escapes in the password are not UTF-8",
-    ),
+    ("amqp://h?a%=1", "bad percent escape in the query option's name"),
+    ("amqp://h?password=hunter2%", "bad percent escape in the query option's value"),
+    ("amqp://u:hunter2%ff@h", "escapes in the password are not UTF-8"),
     ("amqp://%C3:p@h", "escapes in the user name are not UTF-8"),
     ("amqp://h/%ff", "escapes in the path are not UTF-8"),
-    (
-        "amqp://h?a=%ff",
-        "escapes in the query option's value are not UTF-8",
-    ),
+    ("amqp://h?a=%ff", "escapes in the query option's value are not UTF-8"),
     ("amqp://h?=1", "query option 1 has no name"),
-    (
-        "amqp://h?a=1&%20=2",
-        "the name of query option 2 holds more",
-    ),
+    ("amqp://h?a=1&%20=2", "the name of query option 2 holds more"),
     ("amqp://u:hunter2 @h", "a space at character 17"),
     (" amqp://h", "a space at character 1"),
     ("amqp://h\n", "a line end at character 9"),
@@ -546,29 +441,18 @@ const BAD: &[(&str, &str)] = &[
     ("amqp://::1", "must stand in brackets"),
     ("amqp://h]", "the host holds ']'"),
     ("azureservicebus://p:hunter2 @ns", "a space"),
-    (
-        "azureservicebus://p:hunter2@ns?a=%f",
-        "bad percent escape in the query",
-    ),
+    ("azureservicebus://p:hunter2@ns?a=%f", "bad percent escape in the query"),
 ];
 
 #[test]
 fn a_list_holds_every_url_by_itself() {
     let urls =
         BrokerUrls::parse("amqp://u:hunter2@h:1/v1;amqp://h2;redis://:hunter2@h3/1").unwrap();
-    let [first, second, third] = urls.as_slice() else {
-        panic!("three URLs")
-    };
+    let [first, second, third] = urls.as_slice() else { panic!("three URLs") };
     assert_eq!((first.port(), first.vhost()), (Some(1), Some("v1")));
-    assert_eq!(
-        (second.port(), second.vhost(), second.username()),
-        (None, None, None)
-    );
+    assert_eq!((second.port(), second.vhost(), second.username()), (None, None, None));
     assert_eq!(third.scheme(), "redis");
-    assert_eq!(
-        urls.to_string(),
-        "amqp://u:**@h:1/v1;amqp://h2;redis://:**@h3/1"
-    );
+    assert_eq!(urls.to_string(), "amqp://u:**@h:1/v1;amqp://h2;redis://:**@h3/1");
     assert!(!format!("{urls:?}").contains("hunter2"));
     assert_eq!(BrokerUrls::parse(&urls.to_string_unmasked()).unwrap(), urls);
 }
@@ -577,46 +461,20 @@ fn a_list_holds_every_url_by_itself() {
 fn lists_are_made_of_texts_arrays_and_urls() {
     let joined = BrokerUrls::parse("amqp://a;amqp://b").unwrap();
     assert_eq!(["amqp://a", "amqp://b"].into_urls().unwrap(), joined);
-    assert_eq!(
-        vec!["amqp://a".to_owned(), "amqp://b".to_owned()]
-            .into_urls()
-            .unwrap(),
-        joined
-    );
-    assert_eq!(
-        ["amqp://a;amqp://b"].as_slice().into_urls().unwrap(),
-        joined
-    );
-    assert_eq!(
-        joined.first().into_urls().unwrap(),
-        "amqp://a".into_urls().unwrap()
-    );
+    assert_eq!(vec!["amqp://a".to_owned(), "amqp://b".to_owned()].into_urls().unwrap(), joined);
+    assert_eq!(["amqp://a;amqp://b"].as_slice().into_urls().unwrap(), joined);
+    assert_eq!(joined.first().into_urls().unwrap(), "amqp://a".into_urls().unwrap());
     let error = Vec::<String>::new().into_urls().unwrap_err();
-    assert!(
-        error.to_string().contains("the list of URLs is empty"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("the list of URLs is empty"), "{error}");
 }
 
 #[test]
 fn bad_lists_say_which_url_is_wrong() {
     for (text, says) in [
-        (
-            "amqp://a;guest:hunter2@b",
-            "write the whole URL of each broker",
-        ),
-        (
-            "amqp://u:hun;ter2@b",
-            "write a \";\" inside a password as %3B (url=2 of 2)",
-        ),
-        (
-            "amqp://a;",
-            "an empty URL in the list; remove the extra \";\" (url=2 of 2)",
-        ),
-        (
-            ";amqp://a",
-            "an empty URL in the list; remove the extra \";\" (url=1 of 2)",
-        ),
+        ("amqp://a;guest:hunter2@b", "write the whole URL of each broker"),
+        ("amqp://u:hun;ter2@b", "write a \";\" inside a password as %3B (url=2 of 2)"),
+        ("amqp://a;", "an empty URL in the list; remove the extra \";\" (url=2 of 2)"),
+        (";amqp://a", "an empty URL in the list; remove the extra \";\" (url=1 of 2)"),
         ("a;amqp://b", "write amqp://a"),
         (
             "amqp://a;amqp://b:x;amqp://c",
@@ -627,10 +485,7 @@ fn bad_lists_say_which_url_is_wrong() {
         let error = BrokerUrls::parse(text).unwrap_err();
         let shown = format!("{error:?}");
         assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{text}");
-        assert!(
-            shown.contains(says),
-            "{text}: {shown:?} does not say {says:?}"
-        );
+        assert!(shown.contains(says), "{text}: {shown:?} does not say {says:?}");
         assert!(!shown.contains("hun"), "{text}: {shown}");
     }
 }
@@ -718,17 +573,11 @@ fn url_text() -> impl Strategy<Value = String> {
     ];
     let path = "(/[a-zA-Z0-9@:,]{0,5}(%2[0-9a-f])?){0,3}";
     let query = "([?][a-z_]{1,6}=[a-z0-9/+,.]{0,6}(%2[0-9a-f])?(&password=SECRET)?)?";
-    (
-        scheme,
-        user,
-        "[a-z:@]{0,3}SECRET(%4[0-9a-f]){0,2}",
-        host,
-        path,
-        query,
-    )
-        .prop_map(|(scheme, user, password, host, path, query)| {
+    (scheme, user, "[a-z:@]{0,3}SECRET(%4[0-9a-f]){0,2}", host, path, query).prop_map(
+        |(scheme, user, password, host, path, query)| {
             format!("{scheme}://{user}:{password}@{host}{path}{query}")
-        })
+        },
+    )
 }
 
 fn escaped(text: &str) -> String {

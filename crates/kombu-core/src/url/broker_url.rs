@@ -83,10 +83,7 @@ impl BrokerUrl {
     /// The name of the first host, in lower case and without brackets.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
-        self.hosts()
-            .first()
-            .map(Host::name)
-            .filter(|name| !name.is_empty())
+        self.hosts().first().map(Host::name).filter(|name| !name.is_empty())
     }
 
     /// The port of the first host.
@@ -136,10 +133,7 @@ impl BrokerUrl {
 
     /// The query's names and values, decoded, in order. A name may occur more than once.
     pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.parts
-            .query
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.parts.query.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Everything after `://` exactly as written, for transports whose driver parses it.
@@ -156,14 +150,7 @@ impl BrokerUrl {
     }
 
     fn write(&self, out: &mut fmt::Formatter<'_>, show: Show) -> fmt::Result {
-        let Parts {
-            scheme,
-            username,
-            password,
-            address,
-            query,
-            ..
-        } = &self.parts;
+        let Parts { scheme, username, password, address, query, .. } = &self.parts;
         write!(out, "{scheme}://")?;
         if let Some(username) = username {
             encode(out, username, USER_INFO)?;

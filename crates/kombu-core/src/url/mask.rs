@@ -12,37 +12,22 @@ pub(crate) fn is_secret_option(name: &str) -> bool {
         return false;
     }
     SECRET_PARTS.iter().any(|part| name.contains(part))
-        || name
-            .split(['_', '-', '.'])
-            .any(|word| SECRET_WORDS.contains(&word))
+        || name.split(['_', '-', '.']).any(|word| SECRET_WORDS.contains(&word))
 }
 
 /// Whether a value looks like a URL with credentials in it.
 pub(crate) fn is_url_with_credentials(value: &str) -> bool {
-    value
-        .split_once("://")
-        .is_some_and(|(_, rest)| rest.contains('@'))
+    value.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 const HARMLESS_ENDINGS: &[&str] = &["file", "path", "prefix", "timeout", "time"];
-const SECRET_PARTS: &[&str] = &[
-    "passw",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "key",
-    "credential",
-    "signature",
-];
+const SECRET_PARTS: &[&str] =
+    &["passw", "passphrase", "pwd", "secret", "token", "key", "credential", "signature"];
 const SECRET_WORDS: &[&str] = &["sig", "sas", "pass", "auth"];
 
 /// What is escaped in a user name, a password and a host.
-pub(super) const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+pub(super) const USER_INFO: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What is escaped in an IPv6 address, of which only the zone's `%` needs it.
 pub(super) const ADDRESS: &AsciiSet = &USER_INFO.remove(b':');

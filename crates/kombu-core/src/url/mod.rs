@@ -30,3 +30,6 @@ mod urls;
 pub use broker_url::{BrokerUrl, Host};
 pub use secret::Secret;
 pub use urls::{BrokerUrls, IntoUrls};
+
+pub(crate) use mask::{is_secret_option, is_url_with_credentials};
+pub(crate) use secret::MASK;

@@ -20,29 +20,21 @@ const RAW_CREDENTIALS: [&str; 2] = ["azurestoragequeues", "azureservicebus"];
 
 pub(super) fn url(text: &str) -> Result<BrokerUrl> {
     if text.is_empty() {
-        return Err(invalid(
-            "the URL is empty; write one such as amqp://localhost//",
-        ));
+        return Err(invalid("the URL is empty; write one such as amqp://localhost//"));
     }
     check_characters(text)?;
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(no_scheme(text));
     };
     check_scheme(scheme)?;
-    let mut parts = Parts {
-        scheme: scheme.to_owned(),
-        ..Parts::default()
-    };
+    let mut parts = Parts { scheme: scheme.to_owned(), ..Parts::default() };
     let prefix = scheme.split_once('+').map_or(scheme, |(first, _)| first);
     if RAW_CREDENTIALS.contains(&prefix) {
         raw_rest(rest, &mut parts)?;
     } else {
         rest_of(rest, &mut parts).map_err(|error| hint(rest, error))?;
     }
-    Ok(BrokerUrl {
-        parts,
-        raw: Secret::new(text),
-    })
+    Ok(BrokerUrl { parts, raw: Secret::new(text) })
 }
 
 /// Says that a text has no scheme, and what to write. Texts that may hold a secret are not quoted.
@@ -62,10 +54,8 @@ pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
 }
 
 fn check_characters(text: &str) -> Result<()> {
-    let Some((index, found)) = text
-        .chars()
-        .enumerate()
-        .find(|(_, c)| c.is_control() || c.is_whitespace())
+    let Some((index, found)) =
+        text.chars().enumerate().find(|(_, c)| c.is_control() || c.is_whitespace())
     else {
         return Ok(());
     };
@@ -84,14 +74,10 @@ fn check_characters(text: &str) -> Result<()> {
 
 fn check_scheme(scheme: &str) -> Result<()> {
     if scheme.is_empty() {
-        return Err(invalid(
-            "no scheme before \"://\"; write one such as amqp://",
-        ));
+        return Err(invalid("no scheme before \"://\"; write one such as amqp://"));
     }
     if scheme.contains(['@', '/', '?']) {
-        return Err(invalid(
-            "the URL does not start with a scheme; write one such as amqp://",
-        ));
+        return Err(invalid("the URL does not start with a scheme; write one such as amqp://"));
     }
     if let Some(found) = scheme.chars().find(|c| matches!(c, '.' | ':')) {
         return Err(invalid(format!(
@@ -99,9 +85,8 @@ fn check_scheme(scheme: &str) -> Result<()> {
              of a module or class"
         )));
     }
-    if let Some(found) = scheme
-        .chars()
-        .find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-' | '_'))
+    if let Some(found) =
+        scheme.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-' | '_'))
     {
         return Err(invalid(format!(
             "the scheme holds {found:?}; it may hold letters, digits, \"+\", \"-\" and \"_\""
@@ -130,10 +115,8 @@ fn rest_of(rest: &str, parts: &mut Parts) -> Result<()> {
         None => (user_info, None),
     };
     parts.username = Some(decode_name("user name", username)?).filter(|name| !name.is_empty());
-    parts.password = password
-        .map(|text| decode_name("password", text))
-        .transpose()?
-        .map(Secret::new);
+    parts.password =
+        password.map(|text| decode_name("password", text)).transpose()?.map(Secret::new);
     parts.hosts = parse_hosts(hosts)?;
     parts.path = decode_name("path", path)?;
     parts.query = parse_query(query)?;
@@ -162,9 +145,7 @@ fn parse_hosts(text: &str) -> Result<Vec<Host>> {
     text.split(',')
         .map(|host| {
             if several && (host.is_empty() || host.starts_with(':')) {
-                return Err(invalid(
-                    "an empty host in the list of hosts; remove the extra \",\"",
-                ));
+                return Err(invalid("an empty host in the list of hosts; remove the extra \",\""));
             }
             parse_host(host)
         })
@@ -174,64 +155,42 @@ fn parse_hosts(text: &str) -> Result<Vec<Host>> {
 fn parse_host(text: &str) -> Result<Host> {
     let (name, port) = if let Some(inside) = text.strip_prefix('[') {
         let Some((address, after)) = inside.split_once(']') else {
-            return Err(invalid(
-                "the bracket before an IPv6 address is not closed with \"]\"",
-            ));
+            return Err(invalid("the bracket before an IPv6 address is not closed with \"]\""));
         };
         let port = match after.strip_prefix(':') {
             Some(port) => port,
             None if after.is_empty() => "",
             None => {
-                return Err(invalid(
-                    "only \":\" and a port may follow the \"]\" of a host",
-                ));
+                return Err(invalid("only \":\" and a port may follow the \"]\" of a host"));
             }
         };
         (ipv6(address)?, port)
     } else {
         let (name, port) = text.split_once(':').unwrap_or((text, ""));
         if port.contains(':') && text.parse::<Ipv6Addr>().is_ok() {
-            return Err(invalid(
-                "an IPv6 address must stand in brackets, as in amqp://[::1]:5672",
-            ));
+            return Err(invalid("an IPv6 address must stand in brackets, as in amqp://[::1]:5672"));
         }
         (host_name(name)?, port)
     };
-    Ok(Host {
-        name,
-        port: parse_port(port)?,
-    })
+    Ok(Host { name, port: parse_port(port)? })
 }
 
 fn ipv6(text: &str) -> Result<String> {
     let address = decode_name("host", text)?;
-    let digits = address
-        .split_once('%')
-        .map_or(address.as_str(), |(digits, _zone)| digits);
+    let digits = address.split_once('%').map_or(address.as_str(), |(digits, _zone)| digits);
     if digits.parse::<Ipv6Addr>().is_err() {
-        return Err(invalid(
-            "what stands in brackets is not an IPv6 address, such as [::1]",
-        ));
+        return Err(invalid("what stands in brackets is not an IPv6 address, such as [::1]"));
     }
     Ok(address.to_ascii_lowercase())
 }
 
 fn host_name(text: &str) -> Result<String> {
     let name = decode_name("host", text)?;
-    if let Some(found) = name
-        .chars()
-        .find(|&c| c.is_control() || NOT_IN_HOSTS.contains(c))
-    {
-        return Err(invalid(format!(
-            "the host holds {found:?}, which no host name may hold"
-        )));
+    if let Some(found) = name.chars().find(|&c| c.is_control() || NOT_IN_HOSTS.contains(c)) {
+        return Err(invalid(format!("the host holds {found:?}, which no host name may hold")));
     }
     // A socket's directory, as some database drivers take for a host, has case.
-    Ok(if name.starts_with('/') {
-        name
-    } else {
-        name.to_ascii_lowercase()
-    })
+    Ok(if name.starts_with('/') { name } else { name.to_ascii_lowercase() })
 }
 
 fn parse_port(text: &str) -> Result<Option<u16>> {
@@ -239,15 +198,11 @@ fn parse_port(text: &str) -> Result<Option<u16>> {
         return Ok(None);
     }
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(invalid(
-            "the port is not a number; write one from 1 to 65535",
-        ));
+        return Err(invalid("the port is not a number; write one from 1 to 65535"));
     }
     match text.parse() {
         Ok(port) if port > 0 => Ok(Some(port)),
-        _ => Err(invalid(
-            "the port is out of range; write one from 1 to 65535",
-        )),
+        _ => Err(invalid("the port is out of range; write one from 1 to 65535")),
     }
 }
 
@@ -260,20 +215,14 @@ fn parse_query(text: &str) -> Result<Vec<(String, String)>> {
             if name.is_empty() {
                 return Err(invalid(format!("query option {} has no name", index + 1)));
             }
-            if !name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_-.:[]".contains(c))
-            {
+            if !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:[]".contains(c)) {
                 return Err(invalid(format!(
                     "the name of query option {} holds more than letters, digits, \"_\", \"-\" \
                      and \".\"",
                     index + 1
                 )));
             }
-            Ok((
-                name,
-                decode("query option's value", &value.replace('+', " "))?,
-            ))
+            Ok((name, decode("query option's value", &value.replace('+', " "))?))
         })
         .collect()
 }
@@ -297,12 +246,9 @@ fn decode(part: &str, text: &str) -> Result<String> {
             )));
         }
     }
-    percent_decode_str(text)
-        .decode_utf8()
-        .map(Cow::into_owned)
-        .map_err(|error| {
-            invalid(format!("the percent escapes in the {part} are not UTF-8")).caused_by(error)
-        })
+    percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|error| {
+        invalid(format!("the percent escapes in the {part} are not UTF-8")).caused_by(error)
+    })
 }
 
 /// Adds the likely cause when credentials seem to reach beyond the first `/`, `?` or `#`.

@@ -38,10 +38,8 @@ impl BrokerUrls {
         let texts: Vec<&str> = text.split(';').collect();
         let count = texts.len();
         // All schemes first: a `;` in a password is then named as such, and not as a bad port.
-        if let Some((index, part)) = texts
-            .iter()
-            .enumerate()
-            .find(|(_, part)| !part.contains("://"))
+        if let Some((index, part)) =
+            texts.iter().enumerate().find(|(_, part)| !part.contains("://"))
             && count > 1
         {
             return Err(nth(bad_alternate(index, part), index, count));
