@@ -94,12 +94,13 @@ type Requests = mpsc::Receiver<oneshot::Sender<()>>;
 
 impl Pump {
     async fn run(mut self, mut notices: mpsc::UnboundedReceiver<Notice>, mut requests: Requests) {
+        let mut pause = FIRST_PAUSE;
+        let mut subscribed = Instant::now();
         loop {
             let lease = Arc::clone(&lock(&self.current).lease);
-            let failed = tokio::select! {
+            let lost = tokio::select! {
                 error = lease.raw.lost() => {
                     lease.bury();
-                    tracing::debug!(%error, "consumer's channel lost, subscribing again");
                     Some(error)
                 }
                 Some(notice) = notices.recv() => self.restore(&lease, notice).await,
@@ -109,17 +110,27 @@ impl Pump {
                     return;
                 }
             };
-            if let Some(error) = failed {
-                match self.resubscribe(error, &mut requests).await {
-                    Resubscribed::Yes => {}
-                    Resubscribed::Ended(request) => {
-                        self.end(request);
-                        return;
-                    }
-                    Resubscribed::GaveUp(error) => {
+            let Some(error) = lost else { continue };
+            tracing::debug!(%error, "consumer's channel lost, subscribing again");
+            drop(lease);
+            // A channel that breaks again and again is not opened in a hot loop.
+            pause = if subscribed.elapsed() > LONGEST_PAUSE {
+                FIRST_PAUSE
+            } else {
+                (pause * 2).min(LONGEST_PAUSE)
+            };
+            match self.resubscribe(pause, &mut requests).await {
+                Resubscribed::Yes => subscribed = Instant::now(),
+                Resubscribed::Ended(request) => {
+                    self.end(request);
+                    return;
+                }
+                Resubscribed::GaveUp(error) => {
+                    // That this side closed the connection is the end, not a failure.
+                    if error.kind() != ErrorKind::Closed {
                         *lock(&self.failure) = Some(error.during("consume"));
-                        return;
                     }
+                    return;
                 }
             }
         }
@@ -196,7 +207,7 @@ impl Pump {
     }
 
     /// Subscribes on a new channel, for as long as it takes while the failure may pass.
-    async fn resubscribe(&mut self, error: Error, requests: &mut Requests) -> Resubscribed {
+    async fn resubscribe(&mut self, mut pause: Duration, requests: &mut Requests) -> Resubscribed {
         let old = Arc::clone(&lock(&self.current).lease);
         if !old.is_dead() {
             // A living channel is given up: what it holds goes back now.
@@ -204,10 +215,21 @@ impl Pump {
             let _link_failed = timeout(self.timeout, old.raw.close()).await;
         }
         drop(old);
-        let mut error = error;
-        let mut pause = FIRST_PAUSE;
         let mut refused_since = None;
         loop {
+            tokio::select! {
+                request = requests.recv() => return Resubscribed::Ended(request),
+                () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+            let deadline = Instant::now() + self.timeout;
+            let error = tokio::select! {
+                request = requests.recv() => return Resubscribed::Ended(request),
+                subscribed = self.subscribe(deadline) => match subscribed {
+                    Ok(()) => return Resubscribed::Yes,
+                    Err(error) => error,
+                },
+            };
+            tracing::debug!(%error, "cannot subscribe yet");
             if is_final(&error) {
                 return Resubscribed::GaveUp(error);
             }
@@ -215,19 +237,6 @@ impl Pump {
                 refused_since = None;
             } else if refused_since.get_or_insert_with(Instant::now).elapsed() > self.timeout {
                 return Resubscribed::GaveUp(error);
-            }
-            let deadline = Instant::now() + self.timeout;
-            tokio::select! {
-                request = requests.recv() => return Resubscribed::Ended(request),
-                subscribed = self.subscribe(deadline) => match subscribed {
-                    Ok(()) => return Resubscribed::Yes,
-                    Err(new) => error = new,
-                },
-            }
-            tracing::debug!(%error, "cannot subscribe yet");
-            tokio::select! {
-                request = requests.recv() => return Resubscribed::Ended(request),
-                () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Producer;
 use crate::channel::{Channel, FIRST_PAUSE, LONGEST_PAUSE};
 use crate::codec::Encoded;
-use crate::connection::Entity;
+use crate::connection::{Entity, Lease};
 use crate::entity::{DeliveryMode, Exchange, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, Properties};
@@ -296,7 +296,7 @@ impl Publication {
     /// Not cancel safe: when the future is dropped, the message may or may not be published.
     pub async fn submit(self) -> Result<Confirm> {
         let ready = self.prepare()?;
-        ready.send().await
+        ready.send().await.map(|sent| sent.confirm)
     }
 
     fn prepare(self) -> Result<Ready> {
@@ -369,9 +369,10 @@ impl Ready {
     /// Sends until confirmed, on a new link when one breaks.
     async fn publish(self) -> Result<()> {
         let mut pause = FIRST_PAUSE;
+        let mut declared_again = false;
         loop {
             let result = match self.send().await {
-                Ok(confirm) => self.confirmed(confirm).await,
+                Ok(sent) => self.confirmed(sent).await,
                 Err(error) => Err(error),
             };
             match result {
@@ -380,13 +381,27 @@ impl Ready {
                     sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                Err(error) if self.forget_missing(&error) && !declared_again => {
+                    declared_again = true;
+                }
                 other => return other,
             }
         }
     }
 
+    /// Forgets that the exchange was declared when the broker says that it is missing: somebody
+    /// deleted it since, and it is to be declared again.
+    fn forget_missing(&self, error: &Error) -> bool {
+        let Target::Exchange(exchange) = &self.target else { return false };
+        let missing = error.kind() == ErrorKind::NotFound && exchange.is_declared();
+        if missing {
+            self.channel.shared().topology.remove_exchange(exchange.name());
+        }
+        missing
+    }
+
     /// Declares what is to be declared, and hands the message to the transport.
-    async fn send(&self) -> Result<Confirm> {
+    async fn send(&self) -> Result<Sent> {
         if let Target::Exchange(exchange) = &self.target {
             self.channel.ensure_exchange(exchange).await?;
         }
@@ -403,13 +418,15 @@ impl Ready {
             .flatten()
             .inspect_err(|error| self.channel.judge(&lease, error))
             .map_err(|error| self.explain(error))
+            .map(|confirm| Sent { lease, confirm })
     }
 
-    async fn confirmed(&self, confirm: Confirm) -> Result<()> {
+    async fn confirmed(&self, Sent { lease, confirm }: Sent) -> Result<()> {
         timeout_at(self.deadline, confirm)
             .await
             .map_err(|_| self.channel.shared().timed_out("publish").with("waited_for", "confirm"))
             .flatten()
+            .inspect_err(|error| self.channel.judge(&lease, error))
             .map_err(|error| self.explain(error))
     }
 
@@ -427,15 +444,20 @@ impl Ready {
     }
 }
 
+/// A publication on its way.
+struct Sent {
+    lease: Arc<Lease>,
+    confirm: Confirm,
+}
+
 /// Sends all in order, then awaits the confirms in order.
 pub(super) async fn batch(publications: impl IntoIterator<Item = Publication>) -> Vec<Result<()>> {
     let mut sent = Vec::new();
     for publication in publications {
-        let ready = publication.prepare();
-        sent.push(match ready {
+        sent.push(match publication.prepare() {
             Ok(ready) => {
-                let confirm = ready.send().await;
-                Ok((ready, confirm))
+                let result = ready.send().await;
+                Ok((ready, result))
             }
             Err(error) => Err(error),
         });
@@ -444,9 +466,9 @@ pub(super) async fn batch(publications: impl IntoIterator<Item = Publication>) -
     for item in sent {
         results.push(match item {
             Err(error) => Err(error),
-            Ok((ready, confirm)) => {
-                let result = match confirm {
-                    Ok(confirm) => ready.confirmed(confirm).await,
+            Ok((ready, result)) => {
+                let result = match result {
+                    Ok(sent) => ready.confirmed(sent).await,
                     Err(error) => Err(error),
                 };
                 match result {
