@@ -62,9 +62,7 @@ struct CompressedBody {
 }
 
 fn golden(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file)
 }
 
 fn from_python() -> FromPython {
@@ -98,10 +96,7 @@ fn expected() -> BTreeMap<&'static str, Value> {
         ("infinity", Value::Float(f64::INFINITY)),
         ("minus_infinity", Value::Float(f64::NEG_INFINITY)),
         ("text", text("grüße 你好 😀")),
-        (
-            "text_escapes",
-            text("\"\\/\u{8}\u{c}\n\r\t\0\x1f\x7f\u{2028}"),
-        ),
+        ("text_escapes", text("\"\\/\u{8}\u{c}\n\r\t\0\x1f\x7f\u{2028}")),
         (
             "list",
             list(vec![
@@ -115,12 +110,7 @@ fn expected() -> BTreeMap<&'static str, Value> {
             "object",
             Value::Table(
                 Table::new()
-                    .with(
-                        "a",
-                        Table::new()
-                            .with("", Vec::<Value>::new())
-                            .with("ключ", false),
-                    )
+                    .with("a", Table::new().with("", Vec::<Value>::new()).with("ключ", false))
                     .with("b", 1),
             ),
         ),
@@ -142,25 +132,13 @@ fn expected() -> BTreeMap<&'static str, Value> {
         ("decimal", decimal("1.20")),
         ("decimal_exponent", decimal("-1E+5")),
         ("decimal_infinity", decimal("Infinity")),
-        (
-            "datetime",
-            tagged(Tag::Datetime, "2020-01-02T03:04:05.000006"),
-        ),
-        (
-            "datetime_utc",
-            tagged(Tag::Datetime, "2020-01-02T03:04:05+00:00"),
-        ),
-        (
-            "datetime_offset",
-            tagged(Tag::Datetime, "2020-01-02T03:04:05.000006+05:30"),
-        ),
+        ("datetime", tagged(Tag::Datetime, "2020-01-02T03:04:05.000006")),
+        ("datetime_utc", tagged(Tag::Datetime, "2020-01-02T03:04:05+00:00")),
+        ("datetime_offset", tagged(Tag::Datetime, "2020-01-02T03:04:05.000006+05:30")),
         ("date", tagged(Tag::Date, "2020-02-29")),
         ("time", tagged(Tag::Time, "01:02:00")),
         ("time_offset", tagged(Tag::Time, "01:02:03.000004+05:30")),
-        (
-            "uuid",
-            tagged(Tag::Uuid, "00000000000000000000000000000005"),
-        ),
+        ("uuid", tagged(Tag::Uuid, "00000000000000000000000000000005")),
         (
             "nested",
             Value::Table(
@@ -177,12 +155,7 @@ fn expected() -> BTreeMap<&'static str, Value> {
         ),
         (
             "three_keys",
-            Value::Table(
-                Table::new()
-                    .with("__type__", "x")
-                    .with("__value__", 1)
-                    .with("more", 2),
-            ),
+            Value::Table(Table::new().with("__type__", "x").with("__value__", 1).with("more", 2)),
         ),
         ("bare_text", text("grüße")),
         ("bare_bytes", data(b"\0\xff")),
@@ -207,24 +180,15 @@ fn bodies_from_python_are_read() {
     let mut expected = expected();
     for case in from_python().bodies {
         let name = case.name.as_str();
-        let value = expected
-            .remove(name)
-            .expect("each golden body has a value here");
+        let value = expected.remove(name).expect("each golden body has a value here");
         let (kind, encoding) = (Some(&*case.content_type), Some(&*case.content_encoding));
         let body = bytes(&case.body);
         let read = codecs.decode_value(kind, encoding, &body, &accept).unwrap();
         assert!(same(&read, &value), "{name}: {read:?}, not {value:?}");
         let read: Value = codecs.decode(kind, encoding, &body, &accept).unwrap();
-        assert!(
-            same(&read, &value),
-            "{name} by serde: {read:?}, not {value:?}"
-        );
+        assert!(same(&read, &value), "{name} by serde: {read:?}, not {value:?}");
     }
-    assert!(
-        expected.is_empty(),
-        "missing in python.json: {:?}",
-        expected.keys()
-    );
+    assert!(expected.is_empty(), "missing in python.json: {:?}", expected.keys());
 }
 
 /// `KOMBU_BLESS=1` writes the file; then `interop/golden_core.py check` has Python read it.
@@ -274,9 +238,8 @@ fn bless(bodies: Vec<RustBody>) {
         .into_iter()
         .map(|mut case| {
             let plain = bytes(&case.plain);
-            let made = Compressions::default()
-                .compress("gzip", &plain)
-                .expect("zlib takes anything");
+            let made =
+                Compressions::default().compress("gzip", &plain).expect("zlib takes anything");
             case.body = BASE64.encode(made.body);
             case
         })
@@ -289,12 +252,7 @@ fn bless(bodies: Vec<RustBody>) {
 fn python_and_rust_read_and_refuse_the_same_texts() {
     for case in from_python().texts {
         let read = parse(case.text.as_bytes()).and_then(untag);
-        assert_eq!(
-            read.is_ok(),
-            case.reads.is_some(),
-            "{:?}: {read:?}",
-            case.text
-        );
+        assert_eq!(read.is_ok(), case.reads.is_some(), "{:?}: {read:?}", case.text);
         if let Err(error) = read {
             assert_eq!(error.kind(), ErrorKind::Decode, "{:?}", case.text);
         }
@@ -307,19 +265,12 @@ fn bodies_that_python_compressed_are_restored() {
     let compressions = Compressions::default();
     let mut cases = from_python().compressed;
     let recorded = std::fs::read(golden("rust.json")).unwrap();
-    cases.extend(
-        serde_json::from_slice::<FromRust>(&recorded)
-            .unwrap()
-            .compressed,
-    );
+    cases.extend(serde_json::from_slice::<FromRust>(&recorded).unwrap().compressed);
     assert_eq!(cases.len(), 6);
     for case in cases {
         let plain = bytes(&case.plain);
         let body = bytes(&case.body);
-        assert_eq!(
-            compressions.decompress(&case.content_type, &body).unwrap(),
-            plain
-        );
+        assert_eq!(compressions.decompress(&case.content_type, &body).unwrap(), plain);
     }
 }
 
@@ -333,40 +284,16 @@ fn decode<T: for<'de> Deserialize<'de>>(body: &str) -> kombu_core::Result<T> {
 #[test]
 fn numbers_keep_every_digit() {
     let huge = "123456789012345678901234567890";
-    assert_eq!(
-        parse(huge.as_bytes()).unwrap(),
-        Value::Decimal(huge.to_owned())
-    );
-    assert_eq!(
-        decode::<Value>(huge).unwrap(),
-        Value::Decimal(huge.to_owned())
-    );
-    assert_eq!(
-        decode::<Vec<u128>>(&format!("[{huge}]")).unwrap(),
-        [huge.parse::<u128>().unwrap()]
-    );
-    assert_eq!(
-        decode::<f64>(huge).unwrap(),
-        123_456_789_012_345_678_901_234_567_890.0
-    );
-    assert_eq!(
-        decode::<Value>("-9223372036854775808").unwrap(),
-        Value::Int(i64::MIN)
-    );
+    assert_eq!(parse(huge.as_bytes()).unwrap(), Value::Decimal(huge.to_owned()));
+    assert_eq!(decode::<Value>(huge).unwrap(), Value::Decimal(huge.to_owned()));
+    assert_eq!(decode::<Vec<u128>>(&format!("[{huge}]")).unwrap(), [huge.parse::<u128>().unwrap()]);
+    assert_eq!(decode::<f64>(huge).unwrap(), 123_456_789_012_345_678_901_234_567_890.0);
+    assert_eq!(decode::<Value>("-9223372036854775808").unwrap(), Value::Int(i64::MIN));
     let below = "-9223372036854775809";
-    assert_eq!(
-        decode::<Value>(below).unwrap(),
-        Value::Decimal(below.to_owned())
-    );
+    assert_eq!(decode::<Value>(below).unwrap(), Value::Decimal(below.to_owned()));
     assert_eq!(decode::<i128>(below).unwrap(), i128::from(i64::MIN) - 1);
-    assert_eq!(
-        write(&u128::MAX).unwrap(),
-        u128::MAX.to_string().into_bytes()
-    );
-    assert_eq!(
-        decode::<f64>("0.1234567890123456").unwrap(),
-        0.123_456_789_012_345_6
-    );
+    assert_eq!(write(&u128::MAX).unwrap(), u128::MAX.to_string().into_bytes());
+    assert_eq!(decode::<f64>("0.1234567890123456").unwrap(), 0.123_456_789_012_345_6);
 }
 
 #[test]
@@ -408,15 +335,9 @@ fn an_error_names_the_place() {
          (byte=10 content_type=application/json)"
     );
     let error = decode::<Vec<u8>>("[1, 300]").unwrap_err();
-    assert!(
-        error.to_string().contains("expected u8 at line 1 column 7"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("expected u8 at line 1 column 7"), "{error}");
     let error = parse(b"\"\xff\"").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot decode: JSON must be UTF-8 (byte=1)"
-    );
+    assert_eq!(error.to_string(), "cannot decode: JSON must be UTF-8 (byte=1)");
 }
 
 #[test]
@@ -473,12 +394,7 @@ fn tagged_values_fit_plain_types() {
 
 #[test]
 fn structs_survive_both_ways() {
-    for kind in [
-        Kind::Clip,
-        Kind::Film { minutes: 3 },
-        Kind::Pair(1, 2),
-        Kind::Other("x".into()),
-    ] {
+    for kind in [Kind::Clip, Kind::Film { minutes: 3 }, Kind::Pair(1, 2), Kind::Other("x".into())] {
         let mut video = decode::<Video>(TAGGED_VIDEO).unwrap();
         video.kind = kind;
         video.rest = Value::List(expected().into_values().filter(|v| same(v, v)).collect());
@@ -501,10 +417,7 @@ fn structs_survive_both_ways() {
 #[test]
 fn a_timestamp_fits_numbers_and_texts() {
     let timestamp = Value::Timestamp(1_582_934_400);
-    assert_eq!(
-        timestamp.clone().into_deserialize::<u64>().unwrap(),
-        1_582_934_400
-    );
+    assert_eq!(timestamp.clone().into_deserialize::<u64>().unwrap(), 1_582_934_400);
     let text = timestamp.into_deserialize::<String>().unwrap();
     assert_eq!(text, "2020-02-29T00:00:00+00:00");
     let error = write(&Value::Timestamp(i64::MAX)).unwrap_err();
@@ -517,28 +430,19 @@ fn values_survive_other_serde_formats() {
         Table::new()
             .with("price", Value::Decimal("1.20".into()))
             .with("data", Bytes::from_static(b"\xff"))
-            .with(
-                "id",
-                Value::Tagged(Tag::Uuid, "00000000000000000000000000000005".into()),
-            ),
+            .with("id", Value::Tagged(Tag::Uuid, "00000000000000000000000000000005".into())),
     );
     let text = serde_json::to_string(&value).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     let error = serde_json::from_str::<Value>(r#"{"__type__":"x","__value__":1}"#).unwrap_err();
-    assert!(
-        error.to_string().contains(r#"unknown __type__ "x""#),
-        "{error}"
-    );
+    assert!(error.to_string().contains(r#"unknown __type__ "x""#), "{error}");
 }
 
 #[test]
 fn keys_that_are_no_texts_are_refused() {
     let map = BTreeMap::from([(vec![1], 1)]);
     assert_eq!(write(&map).unwrap_err().kind(), ErrorKind::Encode);
-    assert_eq!(
-        Value::from_serialize(&map).unwrap_err().kind(),
-        ErrorKind::Encode
-    );
+    assert_eq!(Value::from_serialize(&map).unwrap_err().kind(), ErrorKind::Encode);
     let map = BTreeMap::from([((), 1)]);
     assert_eq!(write(&map).unwrap(), br#"{"null":1}"#);
     let map = BTreeMap::from([(true, 1)]);
@@ -548,45 +452,25 @@ fn keys_that_are_no_texts_are_refused() {
 // ---- the set of codecs ----
 
 fn encode<T: Serialize + ?Sized>(serializer: Option<&str>, data: &T) -> Encoded {
-    Codecs::default()
-        .encode(serializer, data)
-        .expect("it has a JSON form")
+    Codecs::default().encode(serializer, data).expect("it has a JSON form")
 }
 
 #[test]
 fn without_a_serializer_text_and_bytes_stay_bare() {
     let kinds = |encoded: Encoded| (encoded.content_type, encoded.content_encoding, encoded.body);
-    let text = (
-        "text/plain".into(),
-        "utf-8".into(),
-        Bytes::from_static(b"a\"b"),
-    );
+    let text = ("text/plain".into(), "utf-8".into(), Bytes::from_static(b"a\"b"));
     assert_eq!(kinds(encode(None, "a\"b")), text);
     assert_eq!(kinds(encode(None, &Some("a\"b"))), text);
     assert_eq!(kinds(encode(None, &Value::from("a\"b"))), text);
-    let data = (
-        "application/data".into(),
-        "binary".into(),
-        Bytes::from_static(b"\0\xff"),
-    );
-    assert_eq!(
-        kinds(encode(None, &Value::Bytes(Bytes::from_static(b"\0\xff")))),
-        data
-    );
+    let data = ("application/data".into(), "binary".into(), Bytes::from_static(b"\0\xff"));
+    assert_eq!(kinds(encode(None, &Value::Bytes(Bytes::from_static(b"\0\xff")))), data);
     assert_eq!(kinds(encode(Some("raw"), &[0_u8, 255])), data);
-    let json = (
-        "application/json".into(),
-        "utf-8".into(),
-        Bytes::from_static(b"\"a\\\"b\""),
-    );
+    let json = ("application/json".into(), "utf-8".into(), Bytes::from_static(b"\"a\\\"b\""));
     assert_eq!(kinds(encode(Some("json"), "a\"b")), json);
     assert_eq!(kinds(encode(Some("application/json"), "a\"b")), json);
     assert_eq!(encode(None, &Kind::Clip).body, "\"Clip\"");
     let decimal = Value::Decimal("1.2".into());
-    assert_eq!(
-        encode(None, &decimal).body,
-        r#"{"__type__":"decimal","__value__":"1.2"}"#
-    );
+    assert_eq!(encode(None, &decimal).body, r#"{"__type__":"decimal","__value__":"1.2"}"#);
 }
 
 #[test]
@@ -594,9 +478,7 @@ fn an_unknown_serializer_names_the_known_ones() {
     let error = Codecs::default().encode(Some("jsno"), &1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(
-        error
-            .to_string()
-            .contains(r#"did you mean "json"?; there are: json, raw, text"#),
+        error.to_string().contains(r#"did you mean "json"?; there are: json, raw, text"#),
         "{error}"
     );
     let error = Codecs::default().encode(Some("yaml"), &1).unwrap_err();
@@ -611,44 +493,22 @@ fn an_unknown_serializer_names_the_known_ones() {
 fn content_types_are_let_in_by_the_accept_list_only() {
     let codecs = Codecs::default();
     let read = |kind: &str, accept: &Accept| {
-        codecs.decode_value(
-            Some(kind).filter(|kind| !kind.is_empty()),
-            None,
-            b"1",
-            accept,
-        )
+        codecs.decode_value(Some(kind).filter(|kind| !kind.is_empty()), None, b"1", accept)
     };
     let refused = |kind: &str, accept: &Accept| {
         let error = read(kind, accept).unwrap_err();
-        assert_eq!(
-            error.kind(),
-            ErrorKind::ContentDisallowed,
-            "{kind}: {error}"
-        );
+        assert_eq!(error.kind(), ErrorKind::ContentDisallowed, "{kind}: {error}");
         error.to_string()
     };
     let nothing = Accept::from_iter(<[&str; 0]>::default());
     for trusted in ["", "application/data", "application/text"] {
-        assert_eq!(
-            read(trusted, &nothing).unwrap(),
-            Value::from("1"),
-            "{trusted}"
-        );
+        assert_eq!(read(trusted, &nothing).unwrap(), Value::from("1"), "{trusted}");
     }
     refused("application/json", &nothing);
     assert!(refused("text/plain", &Accept::from([Json])).contains(r#"add "text""#));
-    assert_eq!(
-        read("application/json", &Accept::from([Json])).unwrap(),
-        Value::Int(1)
-    );
-    assert_eq!(
-        read("Application/JSON; charset=utf-8", &Accept::default()).unwrap(),
-        Value::Int(1)
-    );
-    assert_eq!(
-        read("text/plain", &Accept::from(["text/plain"])).unwrap(),
-        Value::from("1")
-    );
+    assert_eq!(read("application/json", &Accept::from([Json])).unwrap(), Value::Int(1));
+    assert_eq!(read("Application/JSON; charset=utf-8", &Accept::default()).unwrap(), Value::Int(1));
+    assert_eq!(read("text/plain", &Accept::from(["text/plain"])).unwrap(), Value::from("1"));
     // A content type is no codec name.
     refused("json", &Accept::default());
     for accept in [Accept::default(), Accept::any_enabled()] {
@@ -656,18 +516,12 @@ fn content_types_are_let_in_by_the_accept_list_only() {
         assert!(text.contains("application/x-python-serialize"), "{text}");
     }
     let raw = Accept::default().with("application/x-report");
-    assert_eq!(
-        read("application/x-report", &raw).unwrap(),
-        Value::from("1")
-    );
+    assert_eq!(read("application/x-report", &raw).unwrap(), Value::from("1"));
     assert_eq!(raw.check(&codecs).map_err(|error| error.kind()), Ok(()));
     let error = Accept::default().with("yml").check(&codecs).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.to_string().contains(r#"codec="yml""#), "{error}");
-    assert_eq!(
-        Accept::from(["json", "text"]),
-        Accept::from_iter([Json.as_ref(), Text.as_ref()]),
-    );
+    assert_eq!(Accept::from(["json", "text"]), Accept::from_iter([Json.as_ref(), Text.as_ref()]),);
     assert_eq!(Raw.as_ref(), "raw");
 }
 
@@ -679,10 +533,7 @@ fn texts_follow_their_encoding() {
     };
     assert_eq!(read("UTF-8", "ü".as_bytes()).unwrap(), Value::from("ü"));
     assert_eq!(read("latin-1", b"\xfc").unwrap(), Value::from("ü"));
-    assert_eq!(
-        read("binary", b"\xfc").unwrap(),
-        Value::Bytes(Bytes::from_static(b"\xfc"))
-    );
+    assert_eq!(read("binary", b"\xfc").unwrap(), Value::Bytes(Bytes::from_static(b"\xfc")));
     for (encoding, body) in [("utf-8", b"\xfc"), ("ebcdic", b"a")] {
         let error = read(encoding, body).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode);
@@ -717,14 +568,9 @@ fn a_custom_codec_takes_the_place_of_a_built_in_one() {
     let codecs = Codecs::default().with(Shouting);
     assert_eq!(codecs.iter().count(), 3);
     assert_eq!(codecs.encode(None, &["a"]).unwrap().body, r#"["A"]"#);
-    assert_eq!(
-        codecs.encode(Some("json"), &["a"]).unwrap().body,
-        r#"["A"]"#
-    );
+    assert_eq!(codecs.encode(Some("json"), &["a"]).unwrap().body, r#"["A"]"#);
     let json = Some("application/json");
-    let read: Vec<String> = codecs
-        .decode(json, None, b"[\"A\"]", &Accept::default())
-        .unwrap();
+    let read: Vec<String> = codecs.decode(json, None, b"[\"A\"]", &Accept::default()).unwrap();
     assert_eq!(read, ["a"]);
 }
 
@@ -764,36 +610,21 @@ fn broken_streams_are_errors_and_a_tail_is_not() {
 #[test]
 fn an_unknown_method_names_the_known_ones() {
     let compressions = Compressions::default();
-    let error = compressions
-        .decompress("application/zstd", b"")
-        .unwrap_err();
+    let error = compressions.decompress("application/zstd", b"").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
-    assert!(
-        error.to_string().contains("Kombu knows this method"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("Kombu knows this method"), "{error}");
     #[cfg(feature = "gzip")]
     {
         let error = compressions.compress("gzp", b"").unwrap_err();
-        assert!(
-            error.to_string().contains(r#"did you mean "gzip"?"#),
-            "{error}"
-        );
+        assert!(error.to_string().contains(r#"did you mean "gzip"?"#), "{error}");
     }
     let error = compressions.compress("rar", b"").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    let known = if cfg!(feature = "gzip") {
-        "there are: gzip"
-    } else {
-        "there are: none"
-    };
+    let known = if cfg!(feature = "gzip") { "there are: gzip" } else { "there are: none" };
     assert!(error.to_string().contains(known), "{error}");
     if cfg!(not(feature = "gzip")) {
         let error = compressions.compress("zlib", b"").unwrap_err();
-        assert!(
-            error.to_string().contains("enable the feature `gzip`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("enable the feature `gzip`"), "{error}");
     }
 }
 

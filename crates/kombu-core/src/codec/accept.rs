@@ -68,12 +68,8 @@ impl Accept {
         let List::Only(list) = &self.0 else {
             return Ok(());
         };
-        let unknown = list
-            .iter()
-            .find(|name| !name.contains('/') && codecs.find(name).is_none());
-        unknown.map_or(Ok(()), |name| {
-            Err(codecs.unknown(name).during("accept content"))
-        })
+        let unknown = list.iter().find(|name| !name.contains('/') && codecs.find(name).is_none());
+        unknown.map_or(Ok(()), |name| Err(codecs.unknown(name).during("accept content")))
     }
 
     /// The codec that reads an accepted content type.
@@ -82,16 +78,11 @@ impl Accept {
         content_type: &str,
         codecs: &'a Codecs,
     ) -> Result<&'a dyn Codec> {
-        if ALWAYS
-            .iter()
-            .any(|trusted| same_type(trusted, content_type))
-        {
+        if ALWAYS.iter().any(|trusted| same_type(trusted, content_type)) {
             return Ok(codecs.find(content_type).unwrap_or(&Raw));
         }
         // A body's content type must not match a codec's short name.
-        let codec = codecs
-            .iter()
-            .find(|codec| same_type(codec.content_type(), content_type));
+        let codec = codecs.iter().find(|codec| same_type(codec.content_type(), content_type));
         let accepted = match &self.0 {
             List::Any => codec.is_some(),
             List::Only(list) => list.iter().any(|entry| {

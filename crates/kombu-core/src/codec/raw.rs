@@ -59,8 +59,5 @@ impl AsRef<str> for Raw {
 }
 
 fn refused() -> Error {
-    Error::new(
-        ErrorKind::Encode,
-        "the codec \"raw\" takes bytes or a text only",
-    )
+    Error::new(ErrorKind::Encode, "the codec \"raw\" takes bytes or a text only")
 }

@@ -114,17 +114,10 @@ impl Codecs {
             other.name() == codec.name() || same_type(other.content_type(), codec.content_type())
         };
         let own_json = self.own_json && !clashes(&Json);
-        let others = self
-            .codecs
-            .iter()
-            .filter(|other| !clashes(&***other))
-            .cloned();
+        let others = self.codecs.iter().filter(|other| !clashes(&***other)).cloned();
         let mut codecs = others.collect::<Vec<_>>();
         codecs.push(Arc::new(codec));
-        Self {
-            codecs: codecs.into(),
-            own_json,
-        }
+        Self { codecs: codecs.into(), own_json }
     }
 
     /// The codec of a name, such as `json`, or of a content type, such as `application/json`.
@@ -223,20 +216,15 @@ impl Codecs {
         accept: &Accept,
         decode: impl FnOnce(&dyn Codec, &str) -> Result<T>,
     ) -> Result<T> {
-        let content_type = content_type
-            .filter(|name| !name.is_empty())
-            .unwrap_or(Raw::TYPE);
-        let codec = accept
-            .codec_for(content_type, self)
-            .map_err(|e| e.during("decode body"))?;
-        let encoding = content_encoding
-            .filter(|name| !name.is_empty())
-            .unwrap_or("utf-8");
-        decode(codec, &encoding.to_ascii_lowercase()).map_err(|error| {
-            error
-                .during("decode body")
-                .with("content_type", content_type)
-        })
+        let content_type = content_type.filter(|name| !name.is_empty()).unwrap_or(Raw::TYPE);
+        let codec = accept.codec_for(content_type, self).map_err(|e| e.during("decode body"))?;
+        let encoding = content_encoding.filter(|name| !name.is_empty()).unwrap_or("utf-8");
+        let encoding = match encoding.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(encoding.to_ascii_lowercase()),
+            false => Cow::Borrowed(encoding),
+        };
+        decode(codec, &encoding)
+            .map_err(|error| error.during("decode body").with("content_type", content_type))
     }
 
     fn named(&self, name: &str) -> Result<&dyn Codec> {
@@ -246,10 +234,7 @@ impl Codecs {
     /// The error of a name or content type without a codec here.
     pub(super) fn unknown(&self, name: &str) -> Error {
         let known = self.iter().map(Codec::name).collect::<Vec<_>>();
-        let note = match KNOWN_ELSEWHERE
-            .iter()
-            .any(|(n, kind)| *n == name || *kind == name)
-        {
+        let note = match KNOWN_ELSEWHERE.iter().any(|(n, kind)| *n == name || *kind == name) {
             true => "Kombu knows it, this build does not".to_owned(),
             false => {
                 let hint = suggest::did_you_mean(name, known.iter().copied());
@@ -257,32 +242,23 @@ impl Codecs {
             }
         };
         let known = known.join(", ");
-        Error::new(
-            ErrorKind::InvalidArgument,
-            format!("{note}; there are: {known}"),
-        )
-        .with("codec", format_args!("{name:?}"))
+        Error::new(ErrorKind::InvalidArgument, format!("{note}; there are: {known}"))
+            .with("codec", format_args!("{name:?}"))
     }
 }
 
 impl Default for Codecs {
     fn default() -> Self {
-        Self {
-            codecs: Arc::new([Arc::new(Json), Arc::new(Raw), Arc::new(Text)]),
-            own_json: true,
-        }
+        Self { codecs: Arc::new([Arc::new(Json), Arc::new(Raw), Arc::new(Text)]), own_json: true }
     }
 }
 
 /// Whether two content types are the same: parameters (`; charset=utf-8`) and case do not count.
 pub(super) fn same_type(left: &str, right: &str) -> bool {
     fn essence(content_type: &str) -> &str {
-        content_type
-            .split_once(';')
-            .map_or(content_type, |(kind, _)| kind)
-            .trim()
+        content_type.split_once(';').map_or(content_type, |(kind, _)| kind).trim()
     }
-    essence(left).eq_ignore_ascii_case(essence(right))
+    left == right || essence(left).eq_ignore_ascii_case(essence(right))
 }
 
 /// The codecs of Kombu that have no place here yet: a file of their own each, beside `text.rs`.

@@ -27,10 +27,7 @@ impl Codec for Text {
     fn encode_value(&self, value: &Value) -> Result<Encoded> {
         match value {
             Value::Text(text) => Ok(Encoded::new(text.clone(), TYPE, "utf-8")),
-            _ => Err(Error::new(
-                ErrorKind::Encode,
-                "the codec \"text\" takes a text only",
-            )),
+            _ => Err(Error::new(ErrorKind::Encode, "the codec \"text\" takes a text only")),
         }
     }
 
@@ -46,9 +43,9 @@ impl Codec for Text {
                 .with("byte", error.valid_up_to())),
             },
             // The first 256 code points of Unicode are Latin-1.
-            "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" => Ok(Value::Text(
-                body.iter().map(|byte| char::from(*byte)).collect(),
-            )),
+            "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" => {
+                Ok(Value::Text(body.iter().map(|byte| char::from(*byte)).collect()))
+            }
             other => Err(Error::new(
                 ErrorKind::Decode,
                 "the text's encoding is unknown; known are utf-8, us-ascii, latin-1 and binary",

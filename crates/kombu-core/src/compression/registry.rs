@@ -82,11 +82,7 @@ impl Compressions {
             has_name(other, method.content_type())
                 || method.aliases().iter().any(|alias| has_name(other, alias))
         };
-        let others = self
-            .methods
-            .iter()
-            .filter(|other| !clashes(&***other))
-            .cloned();
+        let others = self.methods.iter().filter(|other| !clashes(&***other)).cloned();
         let mut methods = others.collect::<Vec<_>>();
         methods.push(Arc::new(method));
         self.methods = methods.into();
@@ -118,9 +114,8 @@ impl Compressions {
     /// [`ErrorKind::InvalidArgument`] if there is no such method, [`ErrorKind::Encode`] if it
     /// fails.
     pub fn compress(&self, method: &str, body: &[u8]) -> Result<Compressed> {
-        let found = self
-            .find(method)
-            .ok_or_else(|| self.unknown(ErrorKind::InvalidArgument, method));
+        let found =
+            self.find(method).ok_or_else(|| self.unknown(ErrorKind::InvalidArgument, method));
         let compressed = found.and_then(|found| {
             Ok(Compressed {
                 body: found.compress(body)?,
@@ -137,9 +132,7 @@ impl Compressions {
     /// [`ErrorKind::Decode`] if there is no such method, if the body is broken, or if it would
     /// have more bytes than the limit.
     pub fn decompress(&self, method: &str, body: &[u8]) -> Result<Bytes> {
-        let found = self
-            .find(method)
-            .ok_or_else(|| self.unknown(ErrorKind::Decode, method));
+        let found = self.find(method).ok_or_else(|| self.unknown(ErrorKind::Decode, method));
         found
             .and_then(|found| found.decompress(body, self.limit_bytes))
             .map_err(|error| error.during("decompress body").with("compression", method))
@@ -157,17 +150,12 @@ impl Compressions {
     fn unknown(&self, kind: ErrorKind, name: &str) -> Error {
         let known = KNOWN.iter().find(|known| known.names.contains(&name));
         let note = match known {
-            Some(Known {
-                feature: Some(feature),
-                ..
-            }) => {
+            Some(Known { feature: Some(feature), .. }) => {
                 format!("it is not compiled in: enable the feature `{feature}` of the crate")
             }
             Some(_) => "Kombu knows this method, this build does not".to_owned(),
             None => {
-                let names = self
-                    .iter()
-                    .flat_map(|method| method.aliases().iter().copied());
+                let names = self.iter().flat_map(|method| method.aliases().iter().copied());
                 let names = names.collect::<Vec<_>>();
                 let hint = suggest::did_you_mean(name, names.iter().copied());
                 format!("no method has this name or content type{hint}")
@@ -189,10 +177,7 @@ impl Default for Compressions {
             #[cfg(feature = "gzip")]
             Arc::new(super::Zlib),
         ];
-        Self {
-            methods: methods.into(),
-            limit_bytes: 64 << 20,
-        }
+        Self { methods: methods.into(), limit_bytes: 64 << 20 }
     }
 }
 
@@ -210,24 +195,9 @@ struct Known {
 }
 
 const KNOWN: [Known; 5] = [
-    Known {
-        names: &["application/x-brotli", "brotli"],
-        feature: None,
-    },
-    Known {
-        names: &["application/x-bz2", "bzip2", "bzip"],
-        feature: None,
-    },
-    Known {
-        names: &["application/x-gzip", "gzip", "zlib"],
-        feature: Some("gzip"),
-    },
-    Known {
-        names: &["application/x-lzma", "lzma", "xz"],
-        feature: None,
-    },
-    Known {
-        names: &["application/zstd", "zstd", "zstandard"],
-        feature: None,
-    },
+    Known { names: &["application/x-brotli", "brotli"], feature: None },
+    Known { names: &["application/x-bz2", "bzip2", "bzip"], feature: None },
+    Known { names: &["application/x-gzip", "gzip", "zlib"], feature: Some("gzip") },
+    Known { names: &["application/x-lzma", "lzma", "xz"], feature: None },
+    Known { names: &["application/zstd", "zstd", "zstandard"], feature: None },
 ];

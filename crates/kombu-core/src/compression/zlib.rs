@@ -42,16 +42,10 @@ impl Compression for Zlib {
     fn decompress(&self, body: &[u8], limit: usize) -> Result<Bytes> {
         let mut restored = Vec::with_capacity(body.len().saturating_mul(3).min(limit));
         let one_more = u64::try_from(limit).map_or(u64::MAX, |limit| limit.saturating_add(1));
-        ZlibDecoder::new(body)
-            .take(one_more)
-            .read_to_end(&mut restored)
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Decode,
-                    format!("the body is no zlib stream: {error}"),
-                )
+        ZlibDecoder::new(body).take(one_more).read_to_end(&mut restored).map_err(|error| {
+            Error::new(ErrorKind::Decode, format!("the body is no zlib stream: {error}"))
                 .caused_by(error)
-            })?;
+        })?;
         match restored.len() > limit {
             true => Err(Compressions::too_large(limit)),
             false => Ok(restored.into()),

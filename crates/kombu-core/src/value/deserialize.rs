@@ -119,11 +119,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     /// Takes the variants without a serde type, as the deserializer over a `Value` hands them on.
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
         let (name, content) = access.variant::<String>()?;
-        match (
-            name.as_str(),
-            Tag::from_name(&name),
-            content.newtype_variant()?,
-        ) {
+        match (name.as_str(), Tag::from_name(&name), content.newtype_variant()?) {
             ("decimal", _, Value::Text(text)) => Ok(Value::Decimal(text)),
             ("timestamp", _, Value::Int(seconds)) => Ok(Value::Timestamp(seconds)),
             (_, Some(tag), Value::Text(text)) => Ok(Value::Tagged(tag, text)),

@@ -150,16 +150,11 @@ impl Serializer for ValueSerializer {
         variant: &'static str,
         inner: &T,
     ) -> Result<Value> {
-        Ok(Value::Table(
-            Table::new().with(variant, inner.serialize(self)?),
-        ))
+        Ok(Value::Table(Table::new().with(variant, inner.serialize(self)?)))
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<ListSerializer> {
-        Ok(ListSerializer {
-            variant: None,
-            items: Vec::with_capacity(len.unwrap_or(0)),
-        })
+        Ok(ListSerializer { variant: None, items: Vec::with_capacity(len.unwrap_or(0)) })
     }
 
     fn serialize_tuple(self, len: usize) -> Result<ListSerializer> {
@@ -177,18 +172,11 @@ impl Serializer for ValueSerializer {
         variant: &'static str,
         len: usize,
     ) -> Result<ListSerializer> {
-        Ok(ListSerializer {
-            variant: Some(variant),
-            items: Vec::with_capacity(len),
-        })
+        Ok(ListSerializer { variant: Some(variant), items: Vec::with_capacity(len) })
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<TableSerializer> {
-        Ok(TableSerializer {
-            form: Form::Plain,
-            key: None,
-            table: Table::new(),
-        })
+        Ok(TableSerializer { form: Form::Plain, key: None, table: Table::new() })
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<TableSerializer> {
@@ -197,11 +185,7 @@ impl Serializer for ValueSerializer {
             TIMESTAMP => Form::Timestamp,
             _ => Form::Plain,
         };
-        Ok(TableSerializer {
-            form,
-            key: None,
-            table: Table::new(),
-        })
+        Ok(TableSerializer { form, key: None, table: Table::new() })
     }
 
     fn serialize_struct_variant(
@@ -211,11 +195,7 @@ impl Serializer for ValueSerializer {
         variant: &'static str,
         _: usize,
     ) -> Result<TableSerializer> {
-        Ok(TableSerializer {
-            form: Form::Variant(variant),
-            key: None,
-            table: Table::new(),
-        })
+        Ok(TableSerializer { form: Form::Variant(variant), key: None, table: Table::new() })
     }
 }
 
@@ -308,10 +288,7 @@ impl SerializeMap for TableSerializer {
             Value::Null => "null".to_owned(),
             Value::Decimal(text) | Value::Tagged(_, text) => text,
             Value::Bytes(_) | Value::List(_) | Value::Table(_) | Value::Timestamp(_) => {
-                return Err(Error::new(
-                    ErrorKind::Encode,
-                    "a key of a map is not a text",
-                ));
+                return Err(Error::new(ErrorKind::Encode, "a key of a map is not a text"));
             }
         };
         self.key = Some(key);

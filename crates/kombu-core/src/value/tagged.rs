@@ -147,10 +147,7 @@ impl super::Table {
         };
         match self.remove(TYPE) {
             Some(Value::Text(name)) => Ok(Some((name, content))),
-            _ => Err(Error::new(
-                ErrorKind::Decode,
-                "an object has a __type__ that is not a text",
-            )),
+            _ => Err(Error::new(ErrorKind::Decode, "an object has a __type__ that is not a text")),
         }
     }
 }
@@ -165,10 +162,7 @@ fn malformed(name: &str) -> Error {
         _ => "an object whose \"hex\" is 32 hexadecimal digits",
     };
     // The value itself stays out of the message: it is the user's data.
-    Error::new(
-        ErrorKind::Decode,
-        format!("the __value__ of a {name:?} object must be {right}"),
-    )
+    Error::new(ErrorKind::Decode, format!("the __value__ of a {name:?} object must be {right}"))
 }
 
 /// The 32 lower case digits of a UUID; hyphens, braces and `urn:uuid:` may be there, as in Python.
@@ -184,10 +178,7 @@ fn plain_hex(text: &str) -> Option<String> {
 
 /// Whether Python's `Decimal` prints such a text: `-1.20`, `1E+5`, `NaN`, `sNaN12`, `Infinity`.
 fn is_decimal(text: &str) -> bool {
-    let number = text
-        .strip_prefix(['+', '-'])
-        .unwrap_or(text)
-        .to_ascii_lowercase();
+    let number = text.strip_prefix(['+', '-']).unwrap_or(text).to_ascii_lowercase();
     if number == "inf" || number == "infinity" {
         return true;
     }
@@ -217,9 +208,7 @@ pub(crate) const TAGGED: &str = "$kombu::Tagged";
 /// The serde struct name of a [`Value::Timestamp`], tagged `datetime`.
 pub(crate) const TIMESTAMP: &str = "$kombu::Timestamp";
 
-const NAMES: [&str; 7] = [
-    "base64", "bytes", "date", "datetime", "decimal", "time", "uuid",
-];
+const NAMES: [&str; 7] = ["base64", "bytes", "date", "datetime", "decimal", "time", "uuid"];
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -232,9 +221,7 @@ mod tests {
 
     #[test]
     fn decimals_are_what_python_prints() {
-        for good in [
-            "1.20", "-0", "1E+5", "0E-7", "NaN", "-sNaN12", "Infinity", ".5", "5.",
-        ] {
+        for good in ["1.20", "-0", "1E+5", "0E-7", "NaN", "-sNaN12", "Infinity", ".5", "5."] {
             assert!(is_decimal(good), "{good}");
         }
         for bad in ["", "-", ".", "1e", "1.2.3", "one", "0x1", "1 ", "e5"] {

@@ -1,6 +1,8 @@
 //! The codec for bodies.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -111,7 +113,7 @@ pub(in crate::codec) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
 /// Whether a strict parser would read something else than the lenient one, without an error: tags
 /// and integers that may have more than 64 bits.
 fn needs_value(body: &[u8]) -> bool {
-    if body.is_empty() || memmem::find(body, TYPE.as_bytes()).is_some() {
+    if body.is_empty() || TAG.find(body).is_some() {
         return true;
     }
     // A run of 19 digits has one at a multiple of 19. 20 of them may exceed `u64`, 19 with a sign
@@ -137,6 +139,8 @@ fn needs_value(body: &[u8]) -> bool {
 fn encoded(body: Vec<u8>) -> Encoded {
     Encoded::new(body, CONTENT_TYPE, "utf-8")
 }
+
+static TAG: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TYPE));
 
 const CONTENT_TYPE: &str = "application/json";
 

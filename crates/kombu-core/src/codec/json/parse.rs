@@ -171,9 +171,7 @@ impl<'a> Parser<'a> {
         }
         let text = self.text.get(start..self.at).unwrap_or_default();
         if self.at > whole_end {
-            let number = text
-                .parse()
-                .map_err(|_| self.failed("a number is broken"))?;
+            let number = text.parse().map_err(|_| self.failed("a number is broken"))?;
             return Ok(Value::Float(number));
         }
         let number = match magnitude {
@@ -200,7 +198,8 @@ impl<'a> Parser<'a> {
         if end == b'"' {
             return Ok(Cow::Borrowed(plain));
         }
-        let mut string = plain.to_owned();
+        let mut string = String::with_capacity(plain.len() + 32);
+        string.push_str(plain);
         loop {
             string.push(self.escape()?);
             let (plain, end) = self.plain()?;
@@ -213,6 +212,11 @@ impl<'a> Parser<'a> {
 
     /// The part of a string up to a quote or a backslash, and which of them; it is stepped over.
     fn plain(&mut self) -> Result<(&'a str, u8)> {
+        // Python escapes everything outside ASCII: one escape often follows the other.
+        if let Some(end @ (b'"' | b'\\')) = self.peek() {
+            self.at += 1;
+            return Ok(("", end));
+        }
         let rest = self.text.get(self.at..).unwrap_or_default();
         let found = memchr2(b'"', b'\\', rest.as_bytes());
         let (plain, tail) = rest.split_at(found.unwrap_or(rest.len()));
@@ -267,9 +271,7 @@ impl<'a> Parser<'a> {
     /// Four hexadecimal digits.
     fn hex(&self, at: usize) -> Option<u32> {
         let digits = self.text.as_bytes().get(at..at + 4)?;
-        digits.iter().try_fold(0, |unit, digit| {
-            Some(unit * 16 + char::from(*digit).to_digit(16)?)
-        })
+        digits.iter().try_fold(0, |unit, digit| Some(unit * 16 + char::from(*digit).to_digit(16)?))
     }
 
     fn skip_spaces(&mut self) {

@@ -59,12 +59,7 @@ impl Writer {
     }
 
     fn new(bare: bool) -> Self {
-        Self {
-            out: Vec::with_capacity(128),
-            depth: 0,
-            bare,
-            top: Top::Json,
-        }
+        Self { out: Vec::with_capacity(128), depth: 0, bare, top: Top::Json }
     }
 
     /// Writes with `serde_json`'s formatter; the `Vec` below cannot fail.
@@ -101,11 +96,7 @@ impl Writer {
             self.push(":");
         }
         self.push(open);
-        Ok(Compound {
-            writer: self,
-            first: true,
-            close,
-        })
+        Ok(Compound { writer: self, first: true, close })
     }
 }
 
@@ -311,10 +302,9 @@ impl SerializeMap for Compound<'_> {
         key.serialize(&mut *self.writer)?;
         match self.writer.out.get(start) {
             Some(b'"') => Ok(()),
-            Some(b'[' | b'{') | None => Err(Error::new(
-                ErrorKind::Encode,
-                "a key of a map is not a text",
-            )),
+            Some(b'[' | b'{') | None => {
+                Err(Error::new(ErrorKind::Encode, "a key of a map is not a text"))
+            }
             Some(_) => {
                 self.writer.out.insert(start, b'"');
                 self.writer.out.push(b'"');
