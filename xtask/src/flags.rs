@@ -95,8 +95,11 @@ pub(crate) struct Bench {
 #[derive(Debug, Args)]
 pub(crate) struct StopBrokers {
     /// The runs to stop, as `start-brokers` names them; without a name the one that
-    /// `KOMBU_BROKERS_STATE` means, else all that no running command will stop.
+    /// `KOMBU_BROKERS_STATE` means, else the only one.
     pub(crate) runs: Vec<String>,
+    /// Stops all that were left running.
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 /// Options of `control`.

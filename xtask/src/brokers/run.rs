@@ -37,6 +37,17 @@ pub(crate) struct State {
     pub(crate) nodes: Vec<Node>,
 }
 
+/// Who will stop the brokers of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Somebody, by `stop-brokers`: they were left running on purpose.
+    Kept,
+    /// Nobody: the command that would have has died.
+    Orphaned,
+    /// A command that still runs.
+    Owned,
+}
+
 impl Run {
     /// Makes the folder of a new run, owned by this process, with a copy of this program for control commands.
     pub(crate) fn create() -> Result<Self> {
@@ -138,10 +149,13 @@ impl Run {
         Ok(())
     }
 
-    /// Whether brokers run here that no living command will stop.
-    pub(crate) fn left_running(&self) -> Result<bool> {
-        let owner = self.load()?.owner;
-        Ok(owner.is_none_or(|owner| owner.condition() == Condition::Gone))
+    /// Says who will stop the brokers.
+    pub(crate) fn fate(&self) -> Result<Fate> {
+        Ok(match self.load()?.owner {
+            None => Fate::Kept,
+            Some(owner) if owner.condition() == Condition::Gone => Fate::Orphaned,
+            Some(_) => Fate::Owned,
+        })
     }
 
     /// Tells the user how to stop brokers that stay.
