@@ -15,7 +15,7 @@ const STEPS: &[&str] = &[
     "cargo xtask tidy",
     "cargo xtask licences",
     "cargo clippy --workspace --all-targets --all-features -- -D warnings",
-    "cargo test --workspace --all-features",
+    "cargo test --workspace --all-features --no-fail-fast",
     "cargo doc --workspace --all-features --no-deps",
     "cargo run --example quickstart",
     "cargo xtask test-brokers",
