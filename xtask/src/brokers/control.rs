@@ -7,26 +7,19 @@ use crate::brokers::node::Node;
 /// What works on any broker.
 const ACTIONS: &[&str] = &["restart", "crash", "stop", "kill", "start", "pause", "resume"];
 
-/// Does an action and returns when its effect shows: a started broker serves, a stopped one is gone.
-pub(crate) fn act(node: &mut Node, action: &str) -> Result<()> {
+/// Does an action, up to the moment from which the broker has to be waited for.
+///
+/// Returns whether it has to: a broker that was started serves only some time later. By then its process is noted,
+/// so that it can be stopped whatever becomes of the waiting.
+pub(crate) fn act(node: &mut Node, action: &str) -> Result<bool> {
     let broker = node.broker()?;
+    let starts = matches!(action, "restart" | "crash" | "start");
     match action {
-        "restart" => {
-            node.stop()?;
-            node.start()?;
-            node.ready().map(drop)
-        }
-        "crash" => {
-            node.kill()?;
-            node.start()?;
-            node.ready().map(drop)
-        }
+        "restart" => node.stop().and_then(|()| node.start()),
+        "crash" => node.kill().and_then(|()| node.start()),
         "stop" => node.stop(),
         "kill" => node.kill(),
-        "start" => {
-            node.start()?;
-            node.ready().map(drop)
-        }
+        "start" => node.start(),
         "pause" => node.pause(),
         "resume" => node.resume(),
         _ if broker.actions().contains(&action) => broker.act(node, action),
@@ -36,5 +29,6 @@ pub(crate) fn act(node: &mut Node, action: &str) -> Result<()> {
             [ACTIONS, broker.actions()].concat().join(", ")
         ),
     }
-    .with_context(|| format!("cannot {action} {}", node.broker))
+    .with_context(|| format!("cannot {action} {}", node.broker))?;
+    Ok(starts)
 }
