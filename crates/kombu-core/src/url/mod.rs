@@ -20,6 +20,7 @@
 //! `kombu.utils.url.parse_url` and the first argument of `kombu.Connection`. A text without `://`
 //! is a host name there; here it is an error that says what to write. A `#` and what follows it is
 //! dropped there; here it is an error, because it nearly always is a password that needed escaping.
+//! The scheme of a URL without `+` is lower-cased there; here its case is kept.
 
 mod broker_url;
 mod mask;
