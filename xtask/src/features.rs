@@ -20,9 +20,9 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
     let mut check = |name: &str, arguments: &[&str]| -> Result<()> {
         let mut command = Command::new("cargo");
         command
-            .args(["check", "--quiet", "--package", UMBRELLA])
+            .args(["clippy", "--quiet", "--package", UMBRELLA])
             .args(arguments)
-            .env("RUSTFLAGS", "-D warnings")
+            .args(["--", "-D", "warnings"])
             .current_dir(paths::workspace())
             .stdin(Stdio::null());
         let (status, ()) = interrupt.run(&mut command, |_| ())?;

@@ -1,10 +1,11 @@
 //! Where things are: the checkout, the cache and the folder of running brokers.
 
 use std::env;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Returns the root of the checkout this command was started from.
 pub(crate) fn workspace() -> PathBuf {
@@ -30,7 +31,13 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// It is short, since Unix sockets below it may have at most 107 bytes.
 pub(crate) fn runs() -> Result<PathBuf> {
     let user = rustix::process::getuid().as_raw();
-    make(env::temp_dir().join(format!("kombu-brokers-{user}")))
+    let path = env::temp_dir().join(format!("kombu-brokers-{user}"));
+    // What is in it says which processes to end: nobody else may write there.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    made.with_context(|| format!("cannot create {}", path.display()))?;
+    let owner = fs::symlink_metadata(&path)?.uid();
+    ensure!(owner == user, "{} belongs to user {owner}", path.display());
+    Ok(path)
 }
 
 /// Makes a folder and everything above it.

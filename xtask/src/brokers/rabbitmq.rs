@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::brokers::node::{Node, Ports};
-use crate::brokers::probe::{amqp_version, http_get, until};
+use crate::brokers::probe::{amqp_version, connect, http_get, until};
 use crate::brokers::process::Process;
 use crate::brokers::{Broker, Tests, Variant};
 
@@ -99,7 +99,8 @@ impl Broker for RabbitMq {
 
     fn probe(&self, node: &Node) -> Result<String> {
         let version = amqp_version(node.port("plain"))?;
-        amqp_tls_listens(node)?;
+        // The last of the listeners to open.
+        connect(node.port("tls"))?;
         let (status, _) = http_get(node.port("management"), "/api/whoami", GUEST)?;
         if status != 200 {
             bail!("the management API answers {status}");
@@ -228,9 +229,4 @@ fn alarm(node: &Node, raised: bool) -> Result<()> {
         }
         Ok(())
     })
-}
-
-/// Checks that the TLS port is open; it is the last of the listeners to be.
-fn amqp_tls_listens(node: &Node) -> Result<()> {
-    crate::brokers::probe::connect(node.port("tls")).map(drop)
 }
