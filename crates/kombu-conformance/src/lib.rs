@@ -1,1 +1,16 @@
-//! Part of Kombu for Rust.
+#![doc = include_str!("../README.md")]
+
+mod address;
+mod case;
+mod cases;
+pub mod control;
+mod failure;
+pub mod proxy;
+mod stage;
+mod suite;
+mod target;
+mod wait;
+
+pub use control::{Action, BrokerControl, CommandControl};
+pub use suite::{Verdict, run, verdicts};
+pub use target::Target;
