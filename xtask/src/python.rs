@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::brokers::install;
 use crate::brokers::run::lock;
 use crate::paths;
 
@@ -20,6 +21,7 @@ pub(crate) fn interpreter() -> Result<PathBuf> {
     if let Some(given) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
         return Ok(PathBuf::from(given));
     }
+    install::tools()?;
     let file = paths::workspace().join("interop/requirements.txt");
     let requirements =
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;

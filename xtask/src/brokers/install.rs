@@ -1,4 +1,4 @@
-//! Puts brokers' programs on this machine, by `ci/install-packages.sh`.
+//! Puts programs on this machine, by `ci/install-packages.sh`.
 
 use std::process::{Command, Stdio};
 
@@ -8,28 +8,17 @@ use crate::brokers::Broker;
 use crate::brokers::run::lock;
 use crate::paths;
 
+/// The group of packages that everything needs.
+const BASE: &str = "base";
+
 /// Installs those brokers that are missing.
-pub(crate) fn install(brokers: &[&'static dyn Broker]) -> Result<()> {
+pub(crate) fn brokers(brokers: &[&'static dyn Broker]) -> Result<()> {
     let missing: Vec<_> =
         brokers.iter().filter(|broker| !broker.installed()).map(|broker| broker.name()).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let _lock = lock(&paths::cache()?.join("install.lock"))?;
-    let script = paths::workspace().join("ci/install-packages.sh");
-    let output = Command::new(&script)
-        .args(&missing)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {}", script.display()))?;
-    if !output.status.success() {
-        bail!(
-            "cannot install {}: {}{}",
-            missing.join(", "),
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    packages(&missing)?;
     for broker in brokers {
         if !broker.installed() {
             bail!(
@@ -37,6 +26,42 @@ pub(crate) fn install(brokers: &[&'static dyn Broker]) -> Result<()> {
                 broker.name()
             );
         }
+    }
+    Ok(())
+}
+
+/// Installs openssl and Python with its virtual environments, if one of them is missing.
+pub(crate) fn tools() -> Result<()> {
+    let works = |program: &str, arguments: &[&str]| {
+        Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if works("openssl", &["version"]) && works("python3", &["-c", "import ensurepip, venv"]) {
+        return Ok(());
+    }
+    packages(&[BASE])
+}
+
+/// Installs groups of packages.
+fn packages(groups: &[&str]) -> Result<()> {
+    let _lock = lock(&paths::cache()?.join("install.lock"))?;
+    let script = paths::workspace().join("ci/install-packages.sh");
+    eprintln!("installing packages: {}", groups.join(", "));
+    let output = Command::new(&script)
+        .args(groups)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {}", script.display()))?;
+    if !output.status.success() {
+        bail!(
+            "cannot install {}: {}{}",
+            groups.join(", "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }

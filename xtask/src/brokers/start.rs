@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, bail};
 
 use crate::brokers::docker::Compose;
-use crate::brokers::install::install;
+use crate::brokers::install;
 use crate::brokers::node::Node;
 use crate::brokers::run::{MARK, Run, STATE_VARIABLE, lock, taken_ports};
 use crate::brokers::{Broker, Transport, ports, tls};
@@ -23,8 +23,9 @@ pub(crate) fn start(run: &Run, transports: &[&'static Transport], with: With) ->
         return Ok(());
     }
     if with == With::Local {
-        install(&brokers)?;
+        install::brokers(&brokers)?;
     }
+    install::tools()?;
     let certificates = run.dir().join("tls");
     tls::make(&certificates)?;
     thread::scope(|scope| {
