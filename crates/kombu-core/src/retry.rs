@@ -54,11 +54,16 @@ impl RetryPolicy {
         }
     }
 
-    /// A lost connection that must come back: waits of 0, 2, 4… s up to 30 s, each shortened at
+    /// A lost connection that must come back: waits of 0, 0.5, 1… s up to 10 s, each shortened at
     /// random by up to a fifth so that clients do not return all at once, without end.
     #[must_use]
     pub fn recover() -> Self {
-        Self::connect().interval_start(Duration::ZERO).without_deadline().jitter(0.2)
+        Self::connect()
+            .interval_start(Duration::ZERO)
+            .interval_step(Duration::from_millis(500))
+            .interval_max(Duration::from_secs(10))
+            .without_deadline()
+            .jitter(0.2)
     }
 
     /// One publish, with connecting, declaring and confirming: waits of 0.1, 0.3, 0.5… s up to

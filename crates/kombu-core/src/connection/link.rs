@@ -44,7 +44,7 @@ pub(super) enum State {
     Closed,
     Connected(Link),
     Connecting { last: Option<Arc<Error>> },
-    Failed { attempt: u64, error: Arc<Error> },
+    Failed { failed: u64, error: Arc<Error> },
     Idle,
 }
 
@@ -89,14 +89,14 @@ impl Shared {
         let seen = match &*states.borrow_and_update() {
             State::Connected(link) => return Ok(link.clone()),
             State::Closed => return Err(Error::closed("connection")),
-            State::Failed { attempt, .. } => *attempt,
+            State::Failed { failed, .. } => *failed,
             State::Connecting { .. } | State::Idle => 0,
         };
         self.ensure_supervised()?;
-        let _stopped = self.control.send(Control::Connect);
+        let _stopped = self.control.send(Control::Connect { failed: seen });
         let settled = states.wait_for(|state| match state {
             State::Connected(_) | State::Closed => true,
-            State::Failed { attempt, .. } => *attempt > seen,
+            State::Failed { failed, .. } => *failed > seen,
             State::Connecting { .. } | State::Idle => false,
         });
         match timeout_at(deadline, settled).await {

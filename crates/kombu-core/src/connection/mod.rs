@@ -239,7 +239,8 @@ impl Connection {
         self.shared().state()
     }
 
-    /// Waits for the state to become one that `wanted` accepts, and returns it.
+    /// Waits for the state to become one that `wanted` accepts, and returns it. A state that
+    /// lasts for a moment only can pass unseen.
     ///
     /// # Cancel safety
     ///

@@ -14,18 +14,18 @@ use crate::url::BrokerUrl;
 pub(super) struct Rounds {
     cycle: FailoverCycle,
     generation: u64,
-    attempts: u64,
+    failed: u64,
 }
 
 impl Rounds {
     pub(super) fn new(shared: &Shared) -> Self {
         let cycle = FailoverCycle::new(shared.urls.clone(), shared.settings.failover.clone());
-        Self { cycle, generation: 0, attempts: 0 }
+        Self { cycle, generation: 0, failed: 0 }
     }
 
     /// How often [`connect`](Self::connect) failed.
-    pub(super) fn attempts(&self) -> u64 {
-        self.attempts
+    pub(super) fn failed(&self) -> u64 {
+        self.failed
     }
 
     /// Tries all URLs, round after round, as long as the policy allows. A link that was there
@@ -48,7 +48,7 @@ impl Rounds {
                 may_pass && deadline.is_none_or(|deadline| Instant::now() + *wait < deadline)
             });
             let Some(wait) = wait else {
-                self.attempts += 1;
+                self.failed += 1;
                 return Err(error.during("connect"));
             };
             tracing::info!(%error, ?wait, "no broker answered, trying again");

@@ -16,8 +16,8 @@ pub(crate) enum Control {
     Close,
     /// Close a channel that no handle or delivery holds any more.
     CloseChannel(Arc<dyn RawChannel>),
-    /// There should be a link.
-    Connect,
+    /// There should be a link, although so many attempts failed.
+    Connect { failed: u64 },
 }
 
 /// What ended a phase of the connection's life.
@@ -56,8 +56,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<
                 }
             }
             Err(error) => {
-                shared.set(State::Failed { attempt: rounds.attempts(), error: Arc::new(error) });
-                if !until_connect(&mut inbox).await {
+                let failed = rounds.failed();
+                shared.set(State::Failed { failed, error: Arc::new(error) });
+                if !until_connect(&mut inbox, failed).await {
                     break;
                 }
                 shared.set(State::Connecting { last: None });
@@ -84,7 +85,7 @@ async fn live(
                         }
                     });
                 }
-                Some(Control::Connect) => {}
+                Some(Control::Connect { .. }) => {}
                 Some(Control::Close) | None => return End::Close,
             },
             Some(_closed) = closing.join_next() => {}
@@ -101,13 +102,14 @@ async fn until_close(inbox: &mut mpsc::UnboundedReceiver<Control>) {
     }
 }
 
-/// Waits for the wish to connect; false when the wish is to close.
-async fn until_connect(inbox: &mut mpsc::UnboundedReceiver<Control>) -> bool {
+/// Waits for the wish to connect of somebody who knows of the last failure; false when the wish is
+/// to close.
+async fn until_connect(inbox: &mut mpsc::UnboundedReceiver<Control>, known: u64) -> bool {
     while let Some(control) = inbox.recv().await {
         match control {
-            Control::Connect => return true,
+            Control::Connect { failed } if failed == known => return true,
             Control::Close => return false,
-            Control::CloseChannel(_) => {}
+            Control::CloseChannel(_) | Control::Connect { .. } => {}
         }
     }
     false

@@ -22,6 +22,8 @@ pub(super) struct Started {
     pub(super) deliveries: mpsc::Receiver<Batch>,
     pub(super) current: Arc<Mutex<Current>>,
     pub(super) failure: Arc<Mutex<Option<Error>>>,
+    /// Resolves when the pump has ended: nothing more comes, whoever may still hold a sink.
+    pub(super) ended: oneshot::Receiver<()>,
     /// Asks the pump to end the subscription; it answers when nothing more comes.
     pub(super) cancel: mpsc::Sender<oneshot::Sender<()>>,
 }
@@ -49,6 +51,8 @@ struct Pump {
     timeout: Duration,
     current: Arc<Mutex<Current>>,
     failure: Arc<Mutex<Option<Error>>>,
+    /// Dropped with the pump.
+    _alive: oneshot::Sender<()>,
 }
 
 /// Subscribes, and leaves a task behind that keeps the subscription alive.
@@ -56,6 +60,7 @@ pub(super) async fn start(builder: ConsumerBuilder) -> Result<Started> {
     let timeout = builder.channel.shared().settings.operation_timeout;
     let deadline = Instant::now() + timeout;
     let (sink, inbox) = sink(BATCHES);
+    let (alive, ended) = oneshot::channel();
     let lease = builder.channel.lease(deadline).await.map_err(|error| error.during("consume"))?;
     let current = Current { epoch: 0, lease, queues: Vec::new(), no_ack: Vec::new() };
     let mut pump = Pump {
@@ -70,6 +75,7 @@ pub(super) async fn start(builder: ConsumerBuilder) -> Result<Started> {
         timeout,
         current: Arc::new(Mutex::new(current)),
         failure: Arc::default(),
+        _alive: alive,
     };
     let mut pause = FIRST_PAUSE;
     while let Err(error) = pump.subscribe(deadline).await {
@@ -84,6 +90,7 @@ pub(super) async fn start(builder: ConsumerBuilder) -> Result<Started> {
         deliveries: inbox.deliveries,
         current: Arc::clone(&pump.current),
         failure: Arc::clone(&pump.failure),
+        ended,
         cancel,
     };
     tokio::spawn(pump.run(inbox.notices, requests));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -38,6 +38,7 @@ pub struct Consumer {
     buffer: VecDeque<RawDelivery>,
     lease: Option<Arc<Lease>>,
     no_ack: Vec<ConsumerTag>,
+    pump_ended: bool,
     ended: bool,
 }
 
@@ -50,6 +51,7 @@ impl Consumer {
             buffer: VecDeque::new(),
             lease: None,
             no_ack: Vec::new(),
+            pump_ended: false,
             ended: false,
         }
     }
@@ -131,8 +133,13 @@ impl Consumer {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let received = match self.started.deliveries.poll_recv(context) {
-                Poll::Ready(received) => received,
+            match self.poll_batch(context) {
+                Poll::Ready(Some(batch)) => self.take(batch),
+                Poll::Ready(None) => {
+                    self.ended = true;
+                    let failure = lock(&self.started.failure).take();
+                    return Poll::Ready(failure.map(Err));
+                }
                 Poll::Pending => {
                     // About to wait: settlements gathered so far are worth sending.
                     if let Some(lease) = &self.lease {
@@ -140,16 +147,22 @@ impl Consumer {
                     }
                     return Poll::Pending;
                 }
-            };
-            match received {
-                Some(batch) => self.take(batch),
-                None => {
-                    self.ended = true;
-                    let failure = lock(&self.started.failure).take();
-                    return Poll::Ready(failure.map(Err));
-                }
             }
         }
+    }
+
+    /// The next batch; `None` when the pump has ended and all that was fetched came out.
+    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Batch>> {
+        if let Poll::Ready(received) = self.started.deliveries.poll_recv(context) {
+            return Poll::Ready(received);
+        }
+        if !self.pump_ended {
+            // The answer is that the sender is gone; a oneshot is not to be polled after it.
+            let _gone = ready!(Pin::new(&mut self.started.ended).poll(context));
+            self.pump_ended = true;
+        }
+        // Once more: a batch may have come before the pump ended.
+        Poll::Ready(self.started.deliveries.try_recv().ok())
     }
 
     fn pop(&mut self) -> Option<Delivery> {

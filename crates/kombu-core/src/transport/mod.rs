@@ -51,7 +51,7 @@ pub trait Transport: Debug + Send + Sync + 'static {
     ///
     /// - `unknown_option_is_refused`: options that it does not know are an error that lists those
     ///   it knows.
-    /// - `connect_has_a_deadline`: it gives up after [`ConnectParams::connect_timeout`].
+    /// - `connect_has_a_deadline`: it gives up after the connect timeout of the [parameters](ConnectParams::connection).
     /// - `wrong_password_says_so`: refused credentials are `AccessRefused`, not recoverable.
     ///
     /// # Errors
