@@ -1,6 +1,8 @@
 //! How connections, producers and consumers behave when brokers and links fail: on a transport
 //! that fails as it is told. Time is paused, so that waits take none.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 mod scripted;
 
 use std::sync::Arc;
