@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Control(Control),
     /// Runs the transports' tests and the exchanges with Python Kombu on real brokers.
     TestBrokers(TestBrokers),
-    /// Runs the exchanges with Python Kombu alone.
+    /// Runs the exchanges with Python Kombu and the command's tests, without the transports' own.
     Interop(TestBrokers),
     /// Compares with raw drivers and with Python Kombu, on brokers started for it.
     Bench(Bench),

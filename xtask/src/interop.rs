@@ -1,5 +1,6 @@
-//! `interop`: live exchanges between this workspace and Python Kombu over a real broker.
+//! `interop`: what users hold, on a real broker: live exchanges with Python Kombu, and the command `kombu`.
 
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -10,39 +11,102 @@ use crate::paths;
 use crate::python;
 use crate::suite::{Outcome, TestProgram, count};
 
-/// The umbrella's test program that talks to the Python peer.
-const TARGET: &str = "interop";
+/// A test program that is no transport's own and runs on every transport's broker.
+#[derive(Debug)]
+struct Client {
+    /// Its package.
+    package: &'static str,
+    /// Its target.
+    target: &'static str,
+    /// What the table calls it.
+    title: &'static str,
+    /// Whether its tests are in modules named after transports.
+    by_transport: bool,
+}
 
-/// Runs the exchanges of a transport on the broker of an environment.
+/// The test programs of what users hold.
+const CLIENTS: &[Client] = &[
+    Client { package: "kombu", target: "interop", title: "Rust and Python", by_transport: true },
+    Client { package: "kombu-cli", target: "broker", title: "command kombu", by_transport: false },
+];
+
+/// The packages that have these programs.
+pub(crate) fn packages() -> impl Iterator<Item = String> {
+    CLIENTS.iter().map(|client| client.package.to_owned())
+}
+
+/// Runs the clients of a transport on the broker of an environment.
 ///
-/// First the Python peer against itself, so that a fault of the peer is not taken for one of ours; then
-/// the umbrella's tests named after the transport, with both directions.
+/// First the Python peer against itself, so that a fault of the peer is not taken for one of ours.
 pub(crate) fn exchange(
     transport: &Transport,
     programs: &[TestProgram],
     environment: &[(String, String)],
     interrupt: &Interrupt,
 ) -> Result<Vec<(&'static str, Outcome)>> {
-    let value = |name: &str| {
-        let found = environment.iter().find(|(variable, _)| variable == name);
-        found.map(|(_, value)| value.as_str())
-    };
-    let url = value(&transport.url_variable()).context("no URL")?;
-    let python = value(python::VARIABLE).context("no Python")?;
-    println!("\n     Running interop/check.py on {}", transport.name);
-    let mut check = Command::new(python);
-    check
-        .arg(paths::workspace().join("interop/check.py"))
-        .arg(url)
-        .envs(environment.iter().map(|(name, value)| (name, value)));
-    let check = count(interrupt, &mut check)?;
+    let url = value(environment, &transport.url_variable())?;
+    let check = script("check.py", url, environment, interrupt)?;
 
-    let mut outcome = Outcome::default();
-    for program in programs {
-        if program.package == "kombu" && program.target == TARGET {
-            let filter = [format!("{}::", transport.name)];
-            outcome.add(program.run(interrupt, &filter, environment)?);
+    let mut outcomes = vec![("Python peer", check)];
+    for client in CLIENTS {
+        let mut filter = Vec::new();
+        if client.by_transport {
+            filter.push(format!("{}::", transport.name));
+        }
+        let mut outcome = Outcome::default();
+        for program in programs {
+            if program.package == client.package && program.target == client.target {
+                outcome.add(program.run(interrupt, &filter, environment)?);
+            }
+        }
+        outcomes.push((client.title, outcome));
+    }
+    Ok(outcomes)
+}
+
+/// Lets Python read the bodies that tests hold ours equal to: every `interop/golden_<part>.py`.
+pub(crate) fn golden(
+    environment: &[(String, String)],
+    interrupt: &Interrupt,
+) -> Result<Vec<(String, Outcome)>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(paths::workspace().join("interop"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with("golden_") && name.ends_with(".py") {
+            names.push(name);
         }
     }
-    Ok(vec![("Python peer", check), ("Rust and Python", outcome)])
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| {
+            let outcome = script(&name, "check", environment, interrupt)?;
+            Ok((name, outcome))
+        })
+        .collect()
+}
+
+/// Runs a Python script that ends with cargo's closing line.
+fn script(
+    name: &str,
+    argument: &str,
+    environment: &[(String, String)],
+    interrupt: &Interrupt,
+) -> Result<Outcome> {
+    println!("\n     Running interop/{name}");
+    let mut command = Command::new(value(environment, python::VARIABLE)?);
+    command
+        .arg(paths::workspace().join("interop").join(name))
+        .arg(argument)
+        // Nothing is left in the checkout.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(environment.iter().map(|(name, value)| (name, value)));
+    count(interrupt, &mut command)
+}
+
+/// Finds a variable.
+fn value<'all>(environment: &'all [(String, String)], name: &str) -> Result<&'all str> {
+    let found = environment.iter().find(|(variable, _)| variable == name);
+    let (_, value) = found.with_context(|| format!("{name} is not set"))?;
+    Ok(value)
 }

@@ -1,4 +1,4 @@
-//! `test-brokers`: the tests of each transport on each of its brokers, and live exchanges with Python Kombu.
+//! `test-brokers`: the tests of each transport on each of its brokers, and what users hold on one of them.
 
 use std::env;
 use std::thread;
@@ -19,9 +19,9 @@ use crate::table::Table;
 /// What is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The transports' own tests, and the exchanges with Python.
+    /// The transports' own tests, and what users hold.
     All,
-    /// The exchanges with Python.
+    /// What users hold: exchanges with Python, and the command.
     Interop,
 }
 
@@ -54,9 +54,12 @@ pub(crate) fn run(flags: &TestBrokers, scope: Scope, interrupt: &Interrupt) -> R
             for (tests, outcome) in
                 interop::exchange(transport, &programs, &environment, interrupt)?
             {
-                report.add(transport, "plain", broker.name(), tests, outcome);
+                report.add(transport.name, "plain", broker.name(), tests, outcome);
             }
         }
+    }
+    for (script, outcome) in interop::golden(&environment, interrupt)? {
+        report.add("any", "none", "", &script, outcome);
     }
     println!("\n{}", report.table);
     if !report.good {
@@ -104,14 +107,7 @@ impl Report {
     }
 
     /// Adds what came of one set of tests.
-    fn add(
-        &mut self,
-        transport: &Transport,
-        variant: &str,
-        broker: &str,
-        tests: &str,
-        outcome: Outcome,
-    ) {
+    fn add(&mut self, transport: &str, variant: &str, broker: &str, tests: &str, outcome: Outcome) {
         self.good &= outcome.good();
         let version = self.versions.iter().find(|(name, _)| name == broker);
         let remark = if outcome.good() {
@@ -124,7 +120,7 @@ impl Report {
             "no tests ran"
         };
         self.table.push([
-            transport.name.to_owned(),
+            transport.to_owned(),
             variant.to_owned(),
             version.map(|(_, version)| version.clone()).unwrap_or_default(),
             tests.to_owned(),
@@ -178,7 +174,7 @@ fn test(
     let own: Vec<_> = programs.iter().filter(|program| program.package == package).collect();
     if transport.brokers.is_empty() {
         let outcome = run_all(&own, interrupt, arguments, environment)?;
-        report.add(transport, "in process", "", "all", outcome);
+        report.add(transport.name, "in process", "", "all", outcome);
         return Ok(());
     }
     for (broker, variant) in transport.variants() {
@@ -188,7 +184,7 @@ fn test(
         };
         let (what, chosen, arguments) = selection(variant, &own, arguments);
         let outcome = run_all(&chosen, interrupt, &arguments, &environment)?;
-        report.add(transport, variant.name, broker.name(), what, outcome);
+        report.add(transport.name, variant.name, broker.name(), what, outcome);
     }
     Ok(())
 }
@@ -245,9 +241,9 @@ fn package(transport: &Transport) -> String {
     format!("kombu-transport-{}", transport.name)
 }
 
-/// What is built: the transports, and the umbrella for its exchanges with Python.
+/// What is built: the transports, and what users hold.
 fn packages(chosen: &[&'static Transport], scope: Scope) -> Vec<String> {
-    let mut packages = vec!["kombu".to_owned()];
+    let mut packages: Vec<_> = interop::packages().collect();
     if scope == Scope::All {
         packages.extend(chosen.iter().map(|transport| package(transport)));
     }
