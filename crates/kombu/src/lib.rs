@@ -18,7 +18,7 @@ pub mod transports {
         #[cfg(feature = "amqp")]
         let registry = registry.with(amqp::AmqpTransport::new());
         #[cfg(feature = "memory")]
-        let registry = registry.with(memory::MemoryTransport::default());
+        let registry = registry.with(memory::MemoryTransport::shared());
         registry
     }
 }
