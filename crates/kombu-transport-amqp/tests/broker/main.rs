@@ -1,0 +1,13 @@
+//! What only AMQP brokers can do, on a real one: `KOMBU_TEST_AMQP_URL` names it.
+//!
+//! Without it the cases are ignored, or fail if `KOMBU_REQUIRE_BROKERS` is 1.
+
+mod calls;
+mod connect;
+mod stage;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stage::run([connect::cases(), calls::cases()])
+}
