@@ -127,15 +127,22 @@ class Peer:
         `settle` is ack, reject, requeue or hold; a list settles the first message by its first word, and so on.
         """
         words = settle if isinstance(settle, list) else [settle] * count
-        received = []
+        received, last = [], []
 
         def receive(message):
-            held = not no_ack and words[len(received)] == "hold"
-            received.append(self.describe(message, held=held))
-            if not no_ack and not held:
-                self.settle_message(message, words[len(received) - 1])
+            word = "hold" if no_ack else words[len(received)]
+            received.append(self.describe(message, held=word == "hold" and not no_ack))
+            if word == "hold":
+                return
+            if len(received) < count:
+                self.settle_message(message, word)
+            else:
+                # Put back while this consumes, it would come to this consumer again.
+                last.append((message, word))
 
         self.receive(queues, receive, lambda: len(received) >= count, timeout, prefetch or count, no_ack, accept)
+        for message, word in last:
+            self.settle_message(message, word)
         return received
 
     def do_settle(self, tags, how="ack"):
@@ -243,10 +250,18 @@ class Peer:
     def receive(self, queues, callback, enough, timeout, prefetch, no_ack, accept):
         """Consumes until it is enough or the time is over."""
         deadline = time.monotonic() + timeout
+
+        def on_message(message):
+            if not enough():
+                callback(message)
+            elif not no_ack:
+                # It came between the last one and the end of this.
+                message.requeue()
+
         with kombu.Consumer(
             self.channel,
             [self.queue(queue) for queue in queues],
-            on_message=lambda message: None if enough() else callback(message),
+            on_message=on_message,
             prefetch_count=prefetch,
             no_ack=no_ack,
             accept=accept,
