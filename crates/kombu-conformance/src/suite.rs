@@ -33,6 +33,7 @@ pub enum Verdict {
 /// Runs the suite as a test program: with cargo's arguments, output and exit code.
 ///
 /// Cases about recovery disturb the broker; they run after all others, one at a time.
+#[must_use]
 pub fn run(target: Target) -> ExitCode {
     let arguments = Arguments::from_args();
     let probed = if arguments.list { Probed::unasked(&target) } else { Probed::of(&target) };
@@ -132,7 +133,7 @@ impl Suite {
             need.strip_prefix('!').is_some_and(|missing| self.can.has(missing) == Some(true))
         };
         let all = cases::all().into_iter().enumerate();
-        all.filter(|(_, case)| !case.needs.iter().any(|need| claimed(need))).collect()
+        all.filter(|(_, case)| !case.needs.iter().any(claimed)).collect()
     }
 
     /// Why a case cannot be run.

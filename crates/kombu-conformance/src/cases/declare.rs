@@ -147,7 +147,7 @@ async fn default_exchange_is_there(stage: &Stage) -> Outcome {
     connection.declare_exchange(&Exchange::default_exchange()).await?;
     connection.declare_queue(&queue).await?;
     let producer = connection.producer().await?;
-    producer.publish(&1).to(&Exchange::default_exchange(), queue.name()).await?;
+    producer.publish(&1).to(Exchange::default_exchange(), queue.name()).await?;
     let delivery = wait::get(&connection.channel(), queue.name()).await?;
     assert_eq!((delivery.exchange(), delivery.routing_key()), ("", queue.name()));
     delivery.ack().await?;
