@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 
 use crate::brokers::run::Run;
 use crate::brokers::{start, transports};
-use crate::features;
 use crate::flags::Bench;
 use crate::interrupt::Interrupt;
 use crate::paths;
@@ -16,14 +15,12 @@ use crate::python;
 pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
     let chosen = transports(&flags.transports)?;
     let interpreter = python::interpreter()?;
-    let features = features::for_transports(&chosen)?;
     let run = interrupt.guard(Run::create()?);
     start::start(&run, &chosen, flags.with.unwrap_or_default())?;
     let mut command = Command::new("cargo");
     command
-        .args(["bench", "--package", "kombu", "--bench", "compare"])
-        .args(["--features", &features.join(",")])
-        .arg("--")
+        .args(["run", "--release", "--package", "kombu-bench", "--"])
+        .args(chosen.iter().map(|transport| transport.name))
         .args(&flags.arguments)
         .envs(start::exports(&run)?)
         .env(python::VARIABLE, interpreter)

@@ -31,7 +31,7 @@ fn allowed(from: &str, to: &str, for_tests: bool) -> bool {
         // The core's tests need some transport.
         "kombu-core" => for_tests && to == "kombu-transport-memory",
         "kombu-conformance" | "kombu-virtual" => to == "kombu-core",
-        "kombu" => true,
+        "kombu" | "kombu-bench" => true,
         "kombu-cli" => to == "kombu",
         _ => to == "kombu-core" || to == "kombu-virtual",
     }
