@@ -20,12 +20,16 @@ pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
     let mut command = Command::new("cargo");
     command
         .args(["run", "--release", "--package", "kombu-bench", "--"])
-        .args(chosen.iter().map(|transport| transport.name))
+        .args(&flags.transports)
         .args(&flags.arguments)
         .envs(start::exports(&run)?)
         .env(python::VARIABLE, interpreter)
         .current_dir(paths::workspace())
         .stdin(Stdio::null());
+    if flags.transports.is_empty() && flags.arguments.is_empty() {
+        // Everything, as it should be: that is what the page shows.
+        command.args(["--markdown", "docs/benchmarks.md", "--svg", "docs/benchmarks.svg"]);
+    }
     let (status, ()) = interrupt.run(&mut command, |_| ())?;
     if !status.success() {
         bail!("the benchmark ended with {status}");

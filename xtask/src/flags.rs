@@ -26,7 +26,8 @@ pub(crate) enum Command {
     TestBrokers(TestBrokers),
     /// Runs the exchanges with Python Kombu and the command's tests, without the transports' own.
     Interop(TestBrokers),
-    /// Compares with raw drivers and with Python Kombu, on brokers started for it.
+    /// Compares with raw drivers and with Python Kombu, on brokers started for it; without any argument also
+    /// writes docs/benchmarks.md.
     Bench(Bench),
     /// Checks the house rules.
     Tidy,
