@@ -15,6 +15,7 @@ import uuid
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import kombu
+from kombu.transport import native_delayed_delivery
 
 from values import from_json, to_json
 
@@ -212,6 +213,22 @@ class Peer:
             self.queue(queue).delete()
         for exchange in exchanges:
             self.exchange(exchange).delete()
+
+    def do_declare_delayed(self, prefix="", queue_type="classic"):
+        """Declares the exchanges and queues that hold delayed messages."""
+        native_delayed_delivery.declare_native_delayed_delivery_exchanges_and_queues(
+            self.connection, queue_type, prefix
+        )
+
+    def do_bind_delayed(self, queue, prefix=""):
+        """Makes delayed messages reach a queue through the exchanges that it is bound to."""
+        native_delayed_delivery.bind_queue_to_native_delayed_delivery_exchange(
+            self.connection, self.queue(queue), prefix
+        )
+
+    def do_delayed_key(self, seconds, routing_key):
+        """Says with which key to publish a message that is to be delayed."""
+        return native_delayed_delivery.calculate_routing_key(seconds, routing_key)
 
     def do_reconnect(self):
         """Drops the connection and opens another; what was held goes back to its queues."""

@@ -4,6 +4,7 @@
     {"!": "datetime", "v": "2026-01-02T03:04:05+00:00"}
     {"!": "date", "v": "2026-01-02"}   {"!": "time", "v": "03:04:05"}
     {"!": "decimal", "v": "1.50"}      {"!": "uuid", "v": "…"}      {"!": "float", "v": "nan"}
+    {"!": "int", "v": "18446744073709551616"}    of more than 64 bits, which JSON readers round
     {"!": "dict", "v": [[key, value], …]}    a dict with a key that is no string, or is "!"
 
 Tuples become lists. Everything else is itself.
@@ -23,6 +24,7 @@ _DECODERS = {
     "datetime": datetime.datetime.fromisoformat,
     "decimal": decimal.Decimal,
     "float": float,
+    "int": int,
     "time": datetime.time.fromisoformat,
     "uuid": uuid.UUID,
 }
@@ -30,8 +32,10 @@ _DECODERS = {
 
 def to_json(value):
     """Returns what `json.dumps` can write for a value."""
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, str)):
         return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else _tag("int", str(value))
     if isinstance(value, float):
         return value if math.isfinite(value) else _tag("float", repr(value))
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -1,0 +1,33 @@
+//! The cases.
+
+mod body;
+#[cfg(feature = "amqp")]
+mod delayed;
+mod entities;
+mod exchange;
+mod header;
+mod order;
+mod peer;
+mod property;
+mod reply;
+mod settle;
+
+use crate::case::Case;
+
+/// All cases.
+pub(crate) fn all() -> Vec<Case> {
+    [
+        body::cases(),
+        #[cfg(feature = "amqp")]
+        delayed::cases(),
+        entities::cases(),
+        exchange::cases(),
+        header::cases(),
+        order::cases(),
+        peer::cases(),
+        property::cases(),
+        reply::cases(),
+        settle::cases(),
+    ]
+    .concat()
+}

@@ -1,0 +1,40 @@
+//! Live exchange with Python's Kombu: what one language sends, the other receives, on a real broker.
+//!
+//! `cargo xtask interop TRANSPORT` starts the broker and runs this. By hand it needs
+//! `KOMBU_TEST_<TRANSPORT>_URL` and `KOMBU_INTEROP_PYTHON`, which `cargo xtask start-brokers`
+//! prints. Without them every case is ignored, or fails if `KOMBU_REQUIRE_BROKERS` is 1.
+//!
+//! Each case is written once and run in both directions: `amqp::exchange::direct::rust_to_python`
+//! and `amqp::exchange::direct::python_to_rust`. The Python side is `interop/peer.py`.
+
+mod case;
+mod cases;
+mod entity;
+mod failure;
+mod holder;
+mod notation;
+mod pair;
+mod peer;
+mod post;
+mod python;
+mod rust;
+mod seen;
+mod side;
+mod stage;
+mod suite;
+mod transport;
+
+use std::process::ExitCode;
+
+use crate::transport::Transport;
+
+/// The transports, each on the broker of `KOMBU_TEST_<NAME>_URL`, with what Python's Kombu cannot
+/// do there: capabilities by name, or those of [`case::PYTHON_ONLY`].
+const TRANSPORTS: &[Transport] = &[Transport { name: "amqp", python_lacks: &[] }];
+
+fn main() -> ExitCode {
+    match holder::requested() {
+        Some(request) => request.hold(),
+        None => suite::run(TRANSPORTS),
+    }
+}
