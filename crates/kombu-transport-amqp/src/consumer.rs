@@ -64,10 +64,10 @@ impl Forwarder {
         match end {
             End::Stopped => self.give_back_rest().await,
             End::Abandoned => {
-                let cancelled = self.inner.control().basic_cancel(
-                    short(self.tag.as_str()),
-                    BasicCancelOptions::default(),
-                );
+                let cancelled = self
+                    .inner
+                    .control()
+                    .basic_cancel(short(self.tag.as_str()), BasicCancelOptions::default());
                 if cancelled.await.is_ok() {
                     self.give_back_rest().await;
                 }

@@ -51,9 +51,7 @@ pub(crate) fn lapin(error: lapin::Error) -> Error {
         Lapin::IOError(io) | Lapin::RuntimeShutdownError(io) => {
             lost(format!("the link broke: {io}").into())
         }
-        Lapin::MissingHeartbeatError => {
-            lost("the broker was silent for two heartbeats".into())
-        }
+        Lapin::MissingHeartbeatError => lost("the broker was silent for two heartbeats".into()),
         Lapin::InvalidConnectionState(_) => lost("the connection is closed".into()),
         Lapin::InvalidChannelState(..) | Lapin::InvalidChannel(_) => channel_gone(),
         Lapin::ParsingError(_) => Error::new(

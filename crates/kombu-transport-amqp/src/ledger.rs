@@ -73,11 +73,27 @@ impl Ledger {
     }
 
     /// Enters a publish, in the order of sending; answers its number.
-    pub(crate) fn enter(&self, entry: Entry) -> u64 {
+    ///
+    /// # Errors
+    ///
+    /// The entry, when the channel is gone.
+    pub(crate) fn enter(&self, entry: Entry) -> Result<u64, Entry> {
         let mut inner = self.lock();
+        if inner.gone {
+            return Err(entry);
+        }
         inner.entries.push_back(Some(Flight { entry, returned: None }));
         inner.in_flight += 1;
-        inner.first + inner.entries.len() as u64 - 1
+        Ok(inner.first + inner.entries.len() as u64 - 1)
+    }
+
+    /// Takes an entry back that was not sent after all, unless it was answered.
+    pub(crate) fn take_back(&self, number: u64) -> Option<Entry> {
+        let mut inner = self.lock();
+        let index = usize::try_from(number.checked_sub(inner.first)?).ok()?;
+        let flight = inner.entries.get_mut(index)?.take()?;
+        inner.in_flight -= 1;
+        Some(flight.entry)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -262,7 +278,7 @@ mod tests {
         let mut publish = Publish::new(exchange, "key", message);
         publish.mandatory = mandatory;
         let (confirm, waiting) = Confirm::pair();
-        ledger.enter(Entry { publish: Arc::new(publish), confirm });
+        ledger.enter(Entry { publish: Arc::new(publish), confirm }).expect("it is not gone");
         waiting
     }
 

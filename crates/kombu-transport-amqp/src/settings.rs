@@ -36,10 +36,9 @@ impl Settings {
         let host = url.host().unwrap_or("localhost").to_owned();
         let tls = match params.tls(SECURE_SCHEMES)? {
             None => None,
-            Some(tls) => Some(Tls {
-                server_name: tls.server_name_for(&host)?,
-                config: tls.client_config()?,
-            }),
+            Some(tls) => {
+                Some(Tls { server_name: tls.server_name_for(&host)?, config: tls.client_config()? })
+            }
         };
         let port = url.port().unwrap_or(if tls.is_some() { 5671 } else { 5672 });
         if options.login_method == LoginMethod::External && tls.is_none() {
@@ -81,9 +80,9 @@ fn heartbeat_seconds(heartbeat: Duration) -> u16 {
 }
 
 fn default_name() -> String {
-    let program = std::env::args_os()
-        .next()
-        .and_then(|path| Some(std::path::Path::new(&path).file_name()?.to_string_lossy().into_owned()));
+    let program = std::env::args_os().next().and_then(|path| {
+        Some(std::path::Path::new(&path).file_name()?.to_string_lossy().into_owned())
+    });
     format!("{} (pid {})", program.as_deref().unwrap_or("kombu"), std::process::id())
 }
 

@@ -18,8 +18,7 @@ impl Tasks {
 
     /// Aborts all tasks and waits until they are gone.
     pub(crate) async fn end(&self) {
-        let mut tasks =
-            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
     }
 }

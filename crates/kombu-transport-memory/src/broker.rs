@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt as _;
 use kombu_core::Result;
-use kombu_virtual::{LocalTopology, Presence, Topology as _, dead_letter};
+use kombu_virtual::{LocalTopology, Presence, Targets, Topology as _, dead_letter};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ impl Broker {
 
     /// Does something to the queues, and then what follows from it: dead letters are published and
     /// the clock is set.
-    pub(crate) async fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T> {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T> {
         let (result, mut dead, look) = {
             let mut state = self.state();
             let result = change(&mut state);
@@ -39,7 +40,9 @@ impl Broker {
         // A letter may push another one out of its queue.
         while let Some(letter) = dead.pop() {
             let publish = letter.letters.letter(&letter.publish, letter.reason);
-            let targets = dead_letter::route(&self.topology, &publish).await?;
+            // A topology in this process answers at once.
+            let targets = dead_letter::route(&self.topology, &publish).now_or_never();
+            let targets = targets.unwrap_or_else(|| Ok(Targets::default()))?;
             let mut state = self.state();
             // A queue that refuses letters loses them.
             let _refused = state.put(&targets.queues, &Arc::new(publish));
@@ -53,17 +56,15 @@ impl Broker {
         let earlier = self.clock.notified();
         tokio::pin!(earlier);
         earlier.as_mut().enable();
-        let (unused, next) = self
-            .change(|state| {
-                state.look_at_clock(|queue| {
-                    let name = &queue.name;
-                    (self.presence.consumers(name) == 0).then(|| {
-                        let left = self.presence.idle_since(name);
-                        left.map_or(queue.last_used, |left| left.max(queue.last_used))
-                    })
+        let (unused, next) = self.change(|state| {
+            state.look_at_clock(|queue| {
+                let name = &queue.name;
+                (self.presence.consumers(name) == 0).then(|| {
+                    let left = self.presence.idle_since(name);
+                    left.map_or(queue.last_used, |left| left.max(queue.last_used))
                 })
             })
-            .await?;
+        })?;
         for queue in unused {
             self.topology.forget_queue(&queue).await?;
             self.state().delete(&queue);

@@ -227,14 +227,20 @@ impl State {
 
 fn claim(want: &Want, item: Item, incarnation: u64) -> Claimed<Receipt> {
     let deliveries = item.deliveries;
-    let (publish, receipt) = if want.no_ack {
-        (Arc::unwrap_or_clone(item.publish), None)
+    let queue = Arc::clone(&want.queue);
+    let mut claimed;
+    if want.no_ack {
+        let publish = Arc::unwrap_or_clone(item.publish);
+        claimed = Claimed::new(queue, None, publish.message);
+        claimed.exchange = publish.exchange;
+        claimed.routing_key = publish.routing_key;
     } else {
-        (Publish::clone(&item.publish), Some(Receipt { item, incarnation }))
-    };
-    let mut claimed = Claimed::new(Arc::clone(&want.queue), receipt, publish.message);
-    claimed.exchange = publish.exchange;
-    claimed.routing_key = publish.routing_key;
+        let publish = Arc::clone(&item.publish);
+        let receipt = Receipt { item, incarnation };
+        claimed = Claimed::new(queue, Some(receipt), publish.message.clone());
+        claimed.exchange.clone_from(&publish.exchange);
+        claimed.routing_key.clone_from(&publish.routing_key);
+    }
     claimed.redelivered = deliveries > 0;
     claimed.delivery_count = Some(deliveries);
     claimed

@@ -59,7 +59,7 @@ impl Store for MemoryStore {
 
     async fn create_queue(&self, queue: &Queue) -> Result<()> {
         let arguments = Arguments::read(queue)?;
-        self.broker.change(|state| state.create(queue.name(), arguments)).await
+        self.broker.change(|state| state.create(queue.name(), arguments))
     }
 
     async fn queue_exists(&self, queue: &str) -> Result<bool> {
@@ -67,38 +67,39 @@ impl Store for MemoryStore {
     }
 
     async fn delete_queue(&self, queue: &str) -> Result<u64> {
-        self.broker.change(|state| state.delete(queue) as u64).await
+        self.broker.change(|state| state.delete(queue) as u64)
     }
 
     async fn purge(&self, queue: &str) -> Result<u64> {
-        self.broker.change(|state| state.purge(queue) as u64).await
+        self.broker.change(|state| state.purge(queue) as u64)
     }
 
     async fn size(&self, queue: &str) -> Result<u64> {
-        self.broker.change(|state| state.size(queue) as u64).await
+        self.broker.change(|state| state.size(queue) as u64)
     }
 
     async fn put(&self, batch: Vec<Put>) -> Vec<Result<()>> {
         let put = |state: &mut crate::state::State| {
             batch.iter().map(|put| state.put(&put.targets.queues, &put.publish)).collect()
         };
-        self.broker.change(put).await.unwrap_or_else(|error| vec![Err(error)])
+        self.broker.change(put).unwrap_or_else(|error| vec![Err(error)])
+    }
+
+    fn put_now(&self, put: Put) -> Result<()> {
+        self.broker.change(|state| state.put(&put.targets.queues, &put.publish))?
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed<Receipt>>> {
         let deadline = Instant::now() + claim.wait;
         loop {
             let waiter = Arc::new(Waiter::default());
-            let claimed = self
-                .broker
-                .change(|state| {
-                    let claimed = state.claim(claim.wants);
-                    if claimed.is_empty() {
-                        state.wait(claim.wants, &waiter);
-                    }
-                    claimed
-                })
-                .await?;
+            let claimed = self.broker.change(|state| {
+                let claimed = state.claim(claim.wants);
+                if claimed.is_empty() {
+                    state.wait(claim.wants, &waiter);
+                }
+                claimed
+            })?;
             if !claimed.is_empty() {
                 return Ok(claimed);
             }
@@ -124,7 +125,7 @@ impl Store for MemoryStore {
                 }
             }
         };
-        match self.broker.change(settle).await {
+        match self.broker.change(settle) {
             Ok(()) => answers,
             Err(error) => answers.into_iter().map(|_: Result<()>| Err(error.duplicate())).collect(),
         }

@@ -1,5 +1,7 @@
 //! What queues do by themselves: order, limits, time, and their end.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod support;
 
 use std::sync::Arc;

@@ -26,7 +26,7 @@ use crate::lock::lock;
 use crate::publish;
 use crate::routing::RouteCache;
 use crate::settle::{self, Job};
-use crate::store::{Claim, Claimed, Store, Want};
+use crate::store::{Claim, Claimed, Put, Store, Want};
 use crate::unsettled::{Held, Spare, Unsettled};
 
 /// What a channel's handle, its fetch loops and the keeper share.
@@ -38,6 +38,8 @@ pub(crate) struct Channel<S: Store> {
     pub(crate) roster: Mutex<Roster<S>>,
     pub(crate) unsettled: Mutex<Unsettled<Held<S::Receipt>>>,
     routes: Mutex<RouteCache>,
+    /// Whose turn it is to change the topology.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The consumers of a channel and the loops that fetch for them.
@@ -73,6 +75,7 @@ impl<S: Store> Channel<S> {
             roster: Mutex::new(Roster { consumers: Vec::new(), loops: Vec::new() }),
             unsettled: Mutex::new(Unsettled::new()),
             routes: Mutex::new(RouteCache::default()),
+            turn: Arc::default(),
         }
     }
 
@@ -121,7 +124,9 @@ impl<S: Store> Channel<S> {
         let claim = Claim::new(&wants, Duration::ZERO, &interrupt);
         let Some(claimed) = self.link.store.claim(claim).await?.pop() else { return Ok(None) };
         let mut unsettled = lock(&self.unsettled);
-        let (mut delivery, held) = deliver(claimed, None, letters.as_ref());
+        let mut delivered = Vec::with_capacity(1);
+        let held = deliver(claimed, None, letters.as_ref(), Instant::now(), &mut delivered);
+        let Some(mut delivery) = delivered.pop() else { return Ok(None) };
         if !get.no_ack {
             delivery.tag = unsettled.push(held);
             return Ok(Some(delivery));
@@ -347,16 +352,42 @@ impl<S: Store> VirtualChannel<S> {
     }
 }
 
+impl<S: Store> VirtualChannel<S> {
+    /// As [`call`](Self::call), after those that were made before and dropped half way: a deletion
+    /// that nobody waits for is not to overtake the next declaration.
+    async fn in_turn<T, F, Fut>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<Channel<S>>) -> Fut,
+        Fut: Future<Output = Result<T>> + Send + 'static,
+    {
+        let mut turn = Box::pin(Arc::clone(&self.channel.turn).lock_owned());
+        // Its place in the queue is from here on, not from when the work begins.
+        let taken = (&mut turn).now_or_never();
+        self.call(|channel| {
+            let work = work(channel);
+            async move {
+                let _turn = match taken {
+                    Some(taken) => taken,
+                    None => turn.await,
+                };
+                work.await
+            }
+        })
+        .await
+    }
+}
+
 #[async_trait]
 impl<S: Store> RawChannel for VirtualChannel<S> {
     async fn declare_exchange(&self, exchange: &Exchange) -> Result<()> {
         let exchange = exchange.clone();
-        self.call(|channel| async move { declare::exchange(&channel.link, &exchange).await }).await
+        self.in_turn(|channel| async move { declare::exchange(&channel.link, &exchange).await }).await
     }
 
     async fn delete_exchange(&self, delete: &DeleteExchange) -> Result<()> {
         let delete = delete.clone();
-        self.call(|channel| async move {
+        self.in_turn(|channel| async move {
             channel.in_order().await;
             declare::delete_exchange(&channel.link, &delete).await
         })
@@ -365,13 +396,13 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
 
     async fn bind_exchange(&self, binding: &ExchangeBinding) -> Result<()> {
         let binding = binding.clone();
-        self.call(|channel| async move { declare::bind_exchange(&channel.link, &binding).await })
+        self.in_turn(|channel| async move { declare::bind_exchange(&channel.link, &binding).await })
             .await
     }
 
     async fn unbind_exchange(&self, binding: &ExchangeBinding) -> Result<()> {
         let binding = binding.clone();
-        self.call(|channel| async move {
+        self.in_turn(|channel| async move {
             channel.in_order().await;
             declare::unbind_exchange(&channel.link, &binding).await
         })
@@ -380,7 +411,7 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
 
     async fn declare_queue(&self, queue: &Queue) -> Result<QueueInfo> {
         let queue = queue.clone();
-        self.call(|channel| async move {
+        self.in_turn(|channel| async move {
             channel.in_order().await;
             declare::queue(&channel.link, queue).await
         })
@@ -389,7 +420,7 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
 
     async fn delete_queue(&self, delete: &DeleteQueue) -> Result<u64> {
         let delete = delete.clone();
-        self.call(|channel| async move {
+        self.in_turn(|channel| async move {
             channel.in_order().await;
             declare::delete_queue(&channel.link, &delete).await
         })
@@ -398,7 +429,7 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
 
     async fn purge(&self, queue: &str) -> Result<u64> {
         let queue = queue.to_owned();
-        self.call(|channel| async move {
+        self.in_turn(|channel| async move {
             channel.in_order().await;
             declare::check_queue(&channel.link, &queue).await?;
             channel.link.store.purge(&queue).await
@@ -408,12 +439,12 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
 
     async fn bind_queue(&self, binding: &BindQueue) -> Result<()> {
         let binding = binding.clone();
-        self.call(|channel| async move { declare::bind_queue(&channel.link, &binding).await }).await
+        self.in_turn(|channel| async move { declare::bind_queue(&channel.link, &binding).await }).await
     }
 
     async fn unbind_queue(&self, binding: &BindQueue) -> Result<()> {
         let binding = binding.clone();
-        self.call(|channel| async move {
+        self.in_turn(|channel| async move {
             channel.in_order().await;
             declare::unbind_queue(&channel.link, &binding).await
         })
@@ -428,7 +459,18 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
         }
         // A publisher that never waits would keep everybody else from running.
         tokio::task::coop::consume_budget().await;
-        Ok(Confirm::ready(publish::put_now(link, &self.channel.routes, publish).await))
+        let targets = match publish::targets(link, &self.channel.routes, &publish).await {
+            Ok(targets) => targets,
+            Err(error) => {
+                link.judge(&error);
+                return Ok(Confirm::ready(Err(error)));
+            }
+        };
+        if targets.is_empty() {
+            return Ok(Confirm::ready(Ok(())));
+        }
+        let put = link.store.put_now(Put::new(targets, publish));
+        Ok(Confirm::ready(put.inspect_err(|error| link.judge(error))))
     }
 
     async fn get(&self, get: &Get) -> Result<Option<RawDelivery>> {
@@ -475,6 +517,11 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
 
     fn settle(&self, settle: Settle) -> Result<Confirm> {
         let channel = &self.channel;
+        if channel.link.ended.is_ended() {
+            return Err(channel.unknown(settle.tag));
+        }
+        let _announced = (settle.outcome == Outcome::Requeue)
+            .then(|| channel.link.settler.announce_return());
         let mut jobs: Vec<Job<S::Receipt>> = Vec::new();
         let free = settle.outcome == Outcome::Ack && channel.link.features.claim_forgets;
         let mut take = |held: Held<S::Receipt>| {
@@ -562,7 +609,8 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
 impl<S: Store> Channel<S> {
     /// Why a tag cannot be settled.
     fn unknown(&self, tag: DeliveryTag) -> Error {
-        if self.ended.is_ended() || self.closing.load(Ordering::Acquire) {
+        let closed = self.ended.is_ended() || self.closing.load(Ordering::Acquire);
+        if closed || self.link.ended.is_ended() {
             return Error::new(
                 ErrorKind::StaleDelivery,
                 "the channel of this delivery is gone; the message comes again",
@@ -589,35 +637,39 @@ impl<S: Store> fmt::Debug for VirtualChannel<S> {
     }
 }
 
-/// Makes of a claimed message what the consumer gets and what the channel keeps.
+/// Makes of a claimed message what the channel keeps, and adds what the consumer gets.
 pub(crate) fn deliver<R>(
     claimed: Claimed<R>,
     consumer: Option<&Arc<Consumer<R>>>,
     letters: Option<&Arc<DeadLetters>>,
-) -> (RawDelivery, Held<R>) {
-    let mut message = claimed.message;
-    if let Some(reason) = claimed.broken {
-        message.properties.content_type = Some(BROKEN_TYPE.into());
-        message.properties.headers.insert("x-kombu-broken", reason);
-    }
-    let spare = (letters.is_some() || claimed.receipt.is_none()).then(|| {
-        let publish = Publish::new(&claimed.exchange, &claimed.routing_key, message.clone());
-        Box::new(Spare { publish, letters: letters.map(Arc::clone) })
-    });
-    let tag = consumer.map_or_else(|| ConsumerTag::new(""), |consumer| consumer.tag.clone());
-    let mut delivery = RawDelivery::new(DeliveryTag(0), tag, Arc::clone(&claimed.queue), message);
-    delivery.exchange = claimed.exchange;
-    delivery.routing_key = claimed.routing_key;
-    delivery.redelivered = claimed.redelivered;
-    delivery.delivery_count = claimed.delivery_count;
+    since: Instant,
+    deliveries: &mut Vec<RawDelivery>,
+) -> Held<R> {
     let held = Held {
         consumer: consumer.map(Arc::clone),
-        queue: claimed.queue,
+        queue: Arc::clone(&claimed.queue),
+        spare: (letters.is_some() || claimed.receipt.is_none()).then(|| {
+            let message = claimed.message.clone();
+            let publish = Publish::new(&claimed.exchange, &claimed.routing_key, message);
+            Box::new(Spare { publish, letters: letters.map(Arc::clone) })
+        }),
         receipt: claimed.receipt,
-        since: Instant::now(),
-        spare,
+        since,
     };
-    (delivery, held)
+    let tag = consumer.map_or_else(|| ConsumerTag::new(""), |consumer| consumer.tag.clone());
+    deliveries.push(RawDelivery::new(DeliveryTag(0), tag, claimed.queue, claimed.message));
+    if let Some(delivery) = deliveries.last_mut() {
+        delivery.exchange = claimed.exchange;
+        delivery.routing_key = claimed.routing_key;
+        delivery.redelivered = claimed.redelivered;
+        delivery.delivery_count = claimed.delivery_count;
+        if let Some(reason) = claimed.broken {
+            let properties = &mut delivery.message.properties;
+            properties.content_type = Some(BROKEN_TYPE.into());
+            properties.headers.insert("x-kombu-broken", reason);
+        }
+    }
+    held
 }
 
 /// The content type of a message whose envelope could not be read; its body is the envelope.

@@ -159,6 +159,9 @@ impl<S: Store> Fetch<S> {
     async fn claim(&self, plan: Plan<S>) -> kombu_core::Result<Vec<Claimed<S::Receipt>>> {
         let link = &self.channel.link;
         let Plan { wants, mut blocked, linger } = plan;
+        if !link.features.immediate {
+            link.settler.returned().await;
+        }
         let claim = Claim::new(&wants, link.features.longest_wait, &self.signal.interrupt);
         let claimed = link.store.claim(claim);
         tokio::pin!(claimed);
@@ -312,12 +315,16 @@ impl<S: Store> Channel<S> {
         if backlog.is_empty() {
             return Offer::Taken;
         }
+        let now = Instant::now();
         let mut unsettled = lock(&self.unsettled);
         let mut deliveries = Vec::with_capacity(backlog.len());
         for claimed in backlog.drain(..) {
-            let (mut delivery, held) = deliver(claimed, Some(consumer), consumer.letters.as_ref());
-            delivery.tag = unsettled.push(held);
-            deliveries.push(delivery);
+            let letters = consumer.letters.as_ref();
+            let held = deliver(claimed, Some(consumer), letters, now, &mut deliveries);
+            let tag = unsettled.push(held);
+            if let Some(delivery) = deliveries.last_mut() {
+                delivery.tag = tag;
+            }
         }
         let tags = deliveries.first().map(|first| first.tag);
         let Err(refused) = consumer.sink.try_deliver(deliveries) else {

@@ -113,20 +113,6 @@ async fn send<S: Store>(link: &Arc<Link<S>>, routes: &mut Mutex<RouteCache>, job
     }
 }
 
-/// Routes and puts one message into a store that is immediate.
-pub(crate) async fn put_now<S: Store>(
-    link: &Arc<Link<S>>,
-    routes: &Mutex<RouteCache>,
-    publish: Arc<Publish>,
-) -> Result<()> {
-    let targets = targets(link, routes, &publish).await?;
-    if targets.is_empty() {
-        return Ok(());
-    }
-    let mut results = link.store.put(vec![Put::new(targets, publish)]).await;
-    results.pop().unwrap_or_else(|| Err(unanswered("put"))).inspect_err(|error| link.judge(error))
-}
-
 /// Where a message goes; nowhere is an error only if the publisher wants to know.
 pub(crate) async fn targets<S: Store>(
     link: &Arc<Link<S>>,

@@ -25,6 +25,8 @@ pub(crate) struct Settler<R> {
     some: Notify,
     now: Notify,
     stopped: AtomicBool,
+    /// How many messages are on their way back to their queues.
+    returning: AtomicUsize,
 }
 
 /// A settlement on its way.
@@ -147,11 +149,27 @@ impl<R> Settler<R> {
             some: Notify::new(),
             now: Notify::new(),
             stopped: AtomicBool::new(false),
+            returning: AtomicUsize::new(0),
+        }
+    }
+
+    /// Announces messages that go back, before those who fetch could learn that there is room.
+    /// They are pushed before the answer is dropped.
+    pub(crate) fn announce_return(&self) -> impl Drop + '_ {
+        self.returning.fetch_add(1, Ordering::AcqRel);
+        Announced(&self.returning)
+    }
+
+    /// Waits until what goes back has arrived, so that it is fetched before what is behind it.
+    pub(crate) async fn returned(&self) {
+        while self.returning.load(Ordering::Acquire) > 0 && !self.stopped.load(Ordering::Acquire) {
+            self.settle_down().await;
         }
     }
 
     pub(crate) fn push(&self, mut more: Vec<Job<R>>, most: usize) {
         let mut jobs = lock(&self.jobs);
+        self.returning.fetch_add(returns(&more), Ordering::AcqRel);
         let first = jobs.is_empty();
         jobs.append(&mut more);
         let enough = jobs.len() >= most;
@@ -186,6 +204,18 @@ impl<R> Settler<R> {
     }
 }
 
+struct Announced<'a>(&'a AtomicUsize);
+
+impl Drop for Announced<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn returns<R>(jobs: &[Job<R>]) -> usize {
+    jobs.iter().filter(|job| job.outcome == Outcome::Requeue).count()
+}
+
 /// The settling task.
 pub(crate) async fn run<S: Store>(link: Arc<Link<S>>) {
     let settler = &link.settler;
@@ -197,7 +227,9 @@ pub(crate) async fn run<S: Store>(link: Arc<Link<S>>) {
             if jobs.is_empty() {
                 break;
             }
+            let returned = returns(&jobs);
             settle(&link, jobs).await;
+            settler.returning.fetch_sub(returned, Ordering::AcqRel);
         }
         if settler.stopped.load(Ordering::Acquire) {
             return;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use kombu_core::transport::{Outcome, Publish, ServerInfo};
-use kombu_core::{Error, ExchangeType, Message, Queue, Result};
+use kombu_core::{Error, ErrorKind, ExchangeType, Message, Queue, Result};
 
 use crate::interrupt::Interrupt;
 use crate::presence::Presence;
@@ -101,6 +102,19 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// An answer of `Ok` is a promise that the message is kept as well as this store keeps any, in
     /// all its queues.
     async fn put(&self, batch: Vec<Put>) -> Vec<Result<()>>;
+
+    /// Stores one message at once; called instead of [`put`](Self::put) where
+    /// [`StoreFeatures::immediate`] is set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put`](Self::put), which the default calls.
+    fn put_now(&self, put: Put) -> Result<()> {
+        let answers = self.put(vec![put]).now_or_never();
+        answers.and_then(|mut answers| answers.pop()).unwrap_or_else(|| {
+            Err(Error::new(ErrorKind::Protocol, "the store claims to be immediate and is not"))
+        })
+    }
 
     /// Takes messages and records them as unsettled, in one step that cannot be half done.
     ///

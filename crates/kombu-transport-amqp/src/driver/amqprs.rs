@@ -83,7 +83,8 @@ impl AmqprsLink {
         let fate = Arc::new(Fate::new());
         let watch = Watch { fate: Arc::clone(&fate) };
         connection.register_callback(watch).await.map_err(error::amqprs)?;
-        let numbers = if connection.channel_max() == 0 { u16::MAX } else { connection.channel_max() };
+        let numbers =
+            if connection.channel_max() == 0 { u16::MAX } else { connection.channel_max() };
         Ok(Self {
             connection: Mutex::new(Some(connection)),
             fate,
@@ -123,7 +124,12 @@ impl PublishLink for AmqprsLink {
             .await
             .map_err(|_elapsed| Error::lost(format!("no answer within {:?}", self.timeout)))?
             .map_err(|error| self.fate.reason().unwrap_or_else(|| error::amqprs(error)))?;
-        Ok(Box::new(AmqprsPublisher { channel: Some(channel), ledger, gate, timeout: self.timeout }))
+        Ok(Box::new(AmqprsPublisher {
+            channel: Some(channel),
+            ledger,
+            gate,
+            timeout: self.timeout,
+        }))
     }
 
     fn fate(&self) -> &Arc<Fate> {
@@ -185,9 +191,14 @@ impl PublishChannel for AmqprsPublisher {
         if *gate == Gate::Shut {
             return Err(error::channel_gone());
         }
-        for entry in entries.drain(..) {
+        let mut waiting = std::mem::take(entries).into_iter();
+        while let Some(entry) = waiting.next() {
             let publish = Arc::clone(&entry.publish);
-            self.ledger.enter(entry);
+            if let Err(entry) = self.ledger.enter(entry) {
+                entries.push(entry);
+                entries.extend(waiting);
+                return Err(error::channel_gone());
+            }
             let mut arguments = BasicPublishArguments::new(&publish.exchange, &publish.routing_key);
             arguments.mandatory = publish.mandatory;
             let properties = properties(&publish.message.properties);
@@ -195,6 +206,7 @@ impl PublishChannel for AmqprsPublisher {
             if let Err(error) = channel.basic_publish(properties, body, arguments).await {
                 let error = error::amqprs(error);
                 self.ledger.fail(&error);
+                entries.extend(waiting);
                 return Err(error);
             }
         }
@@ -326,7 +338,9 @@ fn arguments(settings: &Settings, control: &LapinLink) -> OpenConnectionArgument
         .connection_name(&format!("{} publisher", settings.name))
         .heartbeat(heartbeat)
         .credentials(match settings.options.login_method {
-            LoginMethod::AmqPlain => SecurityCredentials::new_amqplain(&settings.username, password),
+            LoginMethod::AmqPlain => {
+                SecurityCredentials::new_amqplain(&settings.username, password)
+            }
             LoginMethod::External => SecurityCredentials::new_external(),
             LoginMethod::Plain => SecurityCredentials::new_plain(&settings.username, password),
         });
@@ -377,9 +391,7 @@ fn value(from: &Value) -> Option<FieldValue> {
     Some(match from {
         Value::Null => FieldValue::V,
         Value::Bool(truth) => FieldValue::t(*truth),
-        Value::Int(number) => {
-            i32::try_from(*number).map_or(FieldValue::l(*number), FieldValue::I)
-        }
+        Value::Int(number) => i32::try_from(*number).map_or(FieldValue::l(*number), FieldValue::I),
         Value::Float(number) => FieldValue::d(*number),
         Value::Decimal(text) => {
             let (places, digits) = names::decimal(text)?;

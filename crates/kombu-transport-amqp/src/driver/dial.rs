@@ -60,18 +60,17 @@ impl Target {
         let mut stage = "connect to the broker";
         match tokio::time::timeout(self.timeout, self.connect(&mut stage)).await {
             Ok(result) => result,
-            Err(_elapsed) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("no answer within {:?}", self.timeout),
-            )
-            .during(stage)
-            .scoped(Scope::Connection)),
+            Err(_elapsed) => {
+                Err(Error::new(ErrorKind::Timeout, format!("no answer within {:?}", self.timeout))
+                    .during(stage)
+                    .scoped(Scope::Connection))
+            }
         }
         .map_err(|error| error.with("broker", self.address()))
     }
 
     async fn connect(&self, stage: &mut &'static str) -> Result<Dialled> {
-        let tcp = self.connect_tcp().await.map_err(|error| error.during(*stage))?;
+        let tcp = self.connect_tcp().await.map_err(|error| error.during(stage))?;
         let failed = |error: io::Error| Error::lost(error.to_string()).caused_by(error);
         let peer = tcp.peer_addr().map_err(failed)?;
         let (tcp, cut) = Cut::of(tcp).map_err(failed)?;
@@ -81,11 +80,11 @@ impl Target {
                 *stage = "set up TLS";
                 let connector = TlsConnector::from(Arc::clone(&tls.config));
                 let stream = connector.connect(tls.server_name.clone(), tcp).await;
-                Io::Tls(Box::new(stream.map_err(|error| tls_error(error).during(*stage))?))
+                Io::Tls(Box::new(stream.map_err(|error| tls_error(error).during(stage))?))
             }
         };
         *stage = "get the broker's greeting";
-        let greeting = greet(&mut io).await.map_err(|error| error.during(*stage))?;
+        let greeting = greet(&mut io).await.map_err(|error| error.during(stage))?;
         let (stream, dropped) = Stream::new(io, &greeting);
         Ok(Dialled { stream, greeting, peer, cut, dropped })
     }
@@ -155,14 +154,14 @@ async fn greet(io: &mut Io) -> Result<Greeting> {
 }
 
 fn tls_error(error: io::Error) -> Error {
-    let reason = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        .map(|inner| match inner {
-            rustls::Error::InvalidMessage(_) => {
-                "the server does not answer with TLS; is this its plain port?".to_owned()
+    let reason =
+        error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(|inner| {
+            match inner {
+                rustls::Error::InvalidMessage(_) => {
+                    "the server does not answer with TLS; is this its plain port?".to_owned()
+                }
+                other => other.to_string(),
             }
-            other => other.to_string(),
         });
     let kind = if reason.is_some() { ErrorKind::Tls } else { ErrorKind::ConnectionLost };
     let message = reason.unwrap_or_else(|| format!("the link broke: {error}"));

@@ -9,7 +9,9 @@ use kombu_core::transport::ServerInfo;
 use kombu_core::{Error, ErrorKind, Result, Scope};
 use lapin::options::BasicQosOptions;
 use lapin::types::LongString;
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism};
+use lapin::uri::{
+    AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
+};
 use lapin::{
     AsyncTcpStream, Channel, Connection, ConnectionProperties, ConnectionStatus, ErrorKind as Kind,
     Event,
@@ -360,7 +362,6 @@ fn properties(settings: &Settings, role: &str) -> ConnectionProperties {
         properties.with_client_property(super::tables::short(name), text(value))
     })
 }
-
 
 const REPLY_SUCCESS: u16 = 200;
 /// How long the reason for the end of a connection may lag behind the end.

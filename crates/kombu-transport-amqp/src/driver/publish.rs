@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use kombu_core::transport::Publish;
 use kombu_core::{Error, Result};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
@@ -71,41 +72,60 @@ impl LapinPublisher {
         Ok(Self { channel, ledger, ownership, confirms, task })
     }
 
-    /// Sends messages together; each gets its place in the order at the first poll.
-    async fn send_all(&self, entries: impl Iterator<Item = Entry>) -> Result<()> {
-        let mut numbers = Vec::new();
-        let publishes: Vec<_> = entries
-            .map(|entry| {
-                let publish = Arc::clone(&entry.publish);
-                numbers.push(self.ledger.enter(entry));
-                let channel = &self.channel;
-                async move {
-                    let options =
-                        BasicPublishOptions { mandatory: publish.mandatory, immediate: false };
-                    let sent = channel.basic_publish(
-                        short(&publish.exchange),
-                        short(&publish.routing_key),
-                        options,
-                        &publish.message.body,
-                        properties_to_lapin(&publish.message.properties),
-                    );
-                    sent.await
+    /// Sends the first so many messages together; each gets its place in the order at the first
+    /// poll.
+    async fn send_first(&self, entries: &mut Vec<Entry>, count: usize) -> Result<()> {
+        let mut numbers = Vec::with_capacity(count);
+        let mut publishes = Vec::with_capacity(count);
+        let mut unsent = Vec::new();
+        for entry in entries.drain(..count) {
+            let publish = Arc::clone(&entry.publish);
+            match self.ledger.enter(entry) {
+                Ok(number) => {
+                    numbers.push(number);
+                    publishes.push(self.send_one(publish));
                 }
-            })
-            .collect();
+                Err(entry) => unsent.push(entry),
+            }
+        }
+        let mut failure = (!unsent.is_empty()).then(error::channel_gone);
         for (number, sent) in numbers.into_iter().zip(join_all(publishes).await) {
             match sent {
                 Ok(confirm) => {
                     let _ended = self.confirms.send((number, confirm));
                 }
                 Err(error) => {
-                    let error = error::lapin(error);
-                    self.ledger.fail(&error);
-                    return Err(error);
+                    // lapin knew that the channel is gone, and sent nothing.
+                    let refused = matches!(
+                        error.kind(),
+                        lapin::ErrorKind::InvalidChannelState(..)
+                            | lapin::ErrorKind::InvalidChannel(_)
+                    );
+                    unsent.extend(refused.then(|| self.ledger.take_back(number)).flatten());
+                    failure = Some(error::lapin(error));
                 }
             }
         }
-        Ok(())
+        entries.splice(0..0, unsent);
+        match failure {
+            None => Ok(()),
+            Some(error) => {
+                self.ledger.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn send_one(&self, publish: Arc<Publish>) -> lapin::Result<PublisherConfirm> {
+        let options = BasicPublishOptions { mandatory: publish.mandatory, immediate: false };
+        let sent = self.channel.basic_publish(
+            short(&publish.exchange),
+            short(&publish.routing_key),
+            options,
+            &publish.message.body,
+            properties_to_lapin(&publish.message.properties),
+        );
+        sent.await
     }
 }
 
@@ -118,14 +138,14 @@ impl PublishChannel for LapinPublisher {
             let mandatory = entries.iter().position(|entry| entry.publish.mandatory);
             let count = mandatory.unwrap_or(entries.len()).min(TOGETHER);
             if count > 0 {
-                self.send_all(entries.drain(..count)).await?;
+                self.send_first(entries, count).await?;
                 continue;
             }
             self.ledger.empty().await;
             if self.ledger.is_gone() {
                 return Err(error::channel_gone());
             }
-            self.send_all(entries.drain(..1)).await?;
+            self.send_first(entries, 1).await?;
             self.ledger.empty().await;
         }
         Ok(())

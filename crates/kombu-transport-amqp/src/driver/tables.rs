@@ -33,10 +33,7 @@ pub(crate) fn to_lapin(table: &Table) -> FieldTable {
 
 /// The table in Kombu's form.
 pub(crate) fn from_lapin(fields: &FieldTable) -> Table {
-    fields
-        .into_iter()
-        .map(|(name, value)| (name.as_str(), value_from_lapin(value)))
-        .collect()
+    fields.into_iter().map(|(name, value)| (name.as_str(), value_from_lapin(value))).collect()
 }
 
 /// A name in lapin's form; the length was checked before.
@@ -79,9 +76,8 @@ pub(crate) fn properties_from_lapin(from: &BasicProperties) -> Properties {
     to.content_encoding = text(from.content_encoding()).map(Into::into);
     to.headers = from.headers().as_ref().map(from_lapin).unwrap_or_default();
     // Absent means transient (RabbitMQ: anything but 2).
-    to.delivery_mode = from
-        .delivery_mode()
-        .map_or(DeliveryMode::Transient, DeliveryMode::from_number);
+    to.delivery_mode =
+        from.delivery_mode().map_or(DeliveryMode::Transient, DeliveryMode::from_number);
     to.priority = from.priority().unwrap_or_default();
     to.correlation_id = text(from.correlation_id());
     to.reply_to = text(from.reply_to());
@@ -99,8 +95,9 @@ fn value_to_lapin(value: &Value) -> Option<AMQPValue> {
     Some(match value {
         Value::Null => AMQPValue::Void,
         Value::Bool(truth) => AMQPValue::Boolean(*truth),
-        Value::Int(number) => i32::try_from(*number)
-            .map_or(AMQPValue::LongLongInt(*number), AMQPValue::LongInt),
+        Value::Int(number) => {
+            i32::try_from(*number).map_or(AMQPValue::LongLongInt(*number), AMQPValue::LongInt)
+        }
         Value::Float(number) => AMQPValue::Double(*number),
         Value::Decimal(text) => {
             let (scale, digits) = names::decimal(text)?;
@@ -112,9 +109,9 @@ fn value_to_lapin(value: &Value) -> Option<AMQPValue> {
         }
         Value::Bytes(bytes) => AMQPValue::ByteArray(bytes.to_vec().into()),
         Value::Timestamp(seconds) => AMQPValue::Timestamp(u64::try_from(*seconds).ok()?),
-        Value::List(items) => {
-            AMQPValue::FieldArray(items.iter().filter_map(value_to_lapin).collect::<Vec<_>>().into())
-        }
+        Value::List(items) => AMQPValue::FieldArray(
+            items.iter().filter_map(value_to_lapin).collect::<Vec<_>>().into(),
+        ),
         Value::Table(table) => AMQPValue::FieldTable(to_lapin(table)),
         _ => return None,
     })

@@ -13,17 +13,17 @@ pub(crate) fn cases() -> Vec<Case> {
         a_connection_says_what_the_broker_is,
         a_wrong_password_is_access_refused,
         an_unknown_vhost_is_named,
-        a_vhost_without_permission_is_access_refused ("ALICE_URL"),
-        every_login_method_works ("EXTERNAL_URL"),
+        a_vhost_without_permission_is_access_refused("ALICE_URL"),
+        every_login_method_works("EXTERNAL_URL"),
         a_method_that_is_not_offered_is_named,
         a_closed_port_is_named,
         rubbish_is_named,
         a_silent_server_meets_the_deadline,
         a_server_that_hangs_up_is_no_hang,
-        tls_works ("TLS_URL"),
-        tls_verifies_the_authority ("TLS_URL"),
-        tls_verifies_the_host_name ("TLS_URL"),
-        tls_and_plain_ports_are_told_apart ("TLS_URL"),
+        tls_works("TLS_URL"),
+        tls_verifies_the_authority("TLS_URL"),
+        tls_verifies_the_host_name("TLS_URL"),
+        tls_and_plain_ports_are_told_apart("TLS_URL"),
         unknown_options_are_refused,
         closing_twice_is_no_error,
     ]
@@ -113,7 +113,8 @@ async fn a_server_that_hangs_up_is_no_hang(_stage: Stage) {
     let error = refused(&serve(b"", true), &[]).await;
     assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error}");
     // A true greeting, and then nothing more.
-    let mut start = b"\x01\x00\x00\x00\x00\x00\x1d\x00\x0a\x00\x0a\x00\x09\x00\x00\x00\x00".to_vec();
+    let mut start =
+        b"\x01\x00\x00\x00\x00\x00\x1d\x00\x0a\x00\x0a\x00\x09\x00\x00\x00\x00".to_vec();
     start.extend(b"\x00\x00\x00\x05PLAIN\x00\x00\x00\x05en_US\xce");
     start[6] = u8::try_from(start.len() - 8).unwrap();
     let leaked: &'static [u8] = Box::leak(start.into_boxed_slice());

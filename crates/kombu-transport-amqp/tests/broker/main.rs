@@ -4,10 +4,13 @@
 
 mod calls;
 mod connect;
+mod consume;
+mod publish;
 mod stage;
+mod wire;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    stage::run([connect::cases(), calls::cases()])
+    stage::run([connect::cases(), calls::cases(), publish::cases(), consume::cases()])
 }

@@ -77,15 +77,12 @@ fn trial(case: Case) -> Trial {
                 Ok(Completion::ignored_with(reason))
             };
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let stage = Stage::new();
         let act = case.act;
-        let result = runtime.block_on(async move {
-            tokio::time::timeout(LIMIT, tokio::spawn(act(stage))).await
-        });
+        let result = runtime
+            .block_on(async move { tokio::time::timeout(LIMIT, tokio::spawn(act(stage))).await });
         runtime.shutdown_timeout(Duration::from_secs(5));
         match result {
             Ok(Ok(())) => Ok(Completion::Completed),
@@ -136,10 +133,10 @@ impl Stage {
         (connection, channel)
     }
 
-    /// A queue that goes with its connection.
+    /// A queue that goes when the tests are over.
     pub(crate) async fn queue(&self, channel: &Arc<dyn RawChannel>) -> String {
         let name = self.name("queue");
-        let queue = Queue::new(&name).exclusive(true).durable(false);
+        let queue = Queue::new(&name).expires(Duration::from_secs(120));
         channel.declare_queue(&queue).await.expect("declare");
         name
     }
@@ -213,6 +210,11 @@ pub(crate) async fn get(channel: &Arc<dyn RawChannel>, queue: &str) -> RawDelive
         }
     })
     .await
+}
+
+/// The result of a future that is ready now.
+pub(crate) async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    futures_util::future::poll_immediate(Box::pin(future)).await
 }
 
 /// Waits for what should happen soon.

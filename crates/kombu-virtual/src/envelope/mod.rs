@@ -21,6 +21,7 @@
 //! ```
 
 mod read;
+mod scan;
 mod tag;
 mod write;
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use kombu_core::codec::json;
 use kombu_core::{DeliveryMode, Error, ErrorKind, Message, Properties, Result, Table, Value};
 
+use super::scan::{Raw, fields};
 use super::{Envelope, MAX_PRIORITY};
 
 /// Reads an envelope.
@@ -26,50 +27,46 @@ pub fn decode(stored: &[u8]) -> Result<Envelope> {
 }
 
 fn read(stored: &[u8]) -> Result<Envelope> {
-    let Value::Table(mut fields) = json::parse(stored)? else {
-        return Err(Error::new(ErrorKind::Decode, "an envelope is a JSON object"));
-    };
-    let body = fields.remove("body");
-    let given = match fields.remove("properties") {
-        Some(Value::Table(given)) => given,
-        None | Some(Value::Null) if body.is_some() => Table::new(),
-        None | Some(_) => {
+    let text = std::str::from_utf8(stored).map_err(|error| {
+        Error::new(ErrorKind::Decode, "an envelope is JSON in UTF-8")
+            .with("byte", error.valid_up_to())
+    })?;
+    let mut envelope = Envelope::default();
+    let mut properties = Properties::new();
+    let (mut body, mut given, mut redelivered) = (None, None, None);
+    for field in fields(text) {
+        let (name, raw) = field?;
+        match &*name {
+            "body" => body = Some(raw),
+            "content-type" => properties.content_type = self::text(raw)?.map(known),
+            "content-encoding" => properties.content_encoding = self::text(raw)?.map(known),
+            "headers" => properties.headers = headers(raw)?,
+            "properties" => given = Some(raw).filter(|raw| !raw.is_null()),
+            "redelivered" => redelivered = Some(raw),
+            _ => {}
+        }
+    }
+    envelope.redelivered = redelivered.is_some_and(is_true)
+        || properties.headers.get("redelivered").and_then(Value::as_bool) == Some(true);
+    let mut body_encoding = None;
+    match given.map(Raw::object) {
+        Some(Some(given)) => {
+            for field in given {
+                let (name, raw) = field?;
+                match &*name {
+                    "body_encoding" => body_encoding = self::text(raw)?,
+                    "delivery_tag" => envelope.delivery_tag = self::text(raw)?,
+                    "delivery_info" => envelope.take_delivery_info(raw)?,
+                    _ => take_property(&mut properties, &name, raw)?,
+                }
+            }
+        }
+        None if body.is_some() => {}
+        _ => {
             return Err(Error::new(
                 ErrorKind::Decode,
                 "an envelope is an object with \"body\" and an object \"properties\"",
             ));
-        }
-    };
-    let mut envelope = Envelope::default();
-    let mut properties = Properties::new();
-    properties.content_type = text(fields.remove("content-type")).map(known);
-    properties.content_encoding = text(fields.remove("content-encoding")).map(known);
-    if let Some(Value::Table(headers)) = fields.remove("headers") {
-        properties.headers = untagged(headers);
-    }
-    envelope.redelivered =
-        is_true(fields.get("redelivered")) || is_true(properties.headers.get("redelivered"));
-    let mut body_encoding = None;
-    for (name, value) in given {
-        match name.as_str() {
-            "body_encoding" => body_encoding = text(Some(value)),
-            "delivery_tag" => envelope.delivery_tag = text(Some(value)),
-            "delivery_info" => envelope.take_delivery_info(value),
-            "delivery_mode" => properties.delivery_mode = mode(&value),
-            "priority" => properties.priority = priority(&value),
-            "correlation_id" => properties.correlation_id = text(Some(value)),
-            "reply_to" => properties.reply_to = text(Some(value)),
-            "message_id" => properties.message_id = text(Some(value)),
-            "type" => properties.kind = text(Some(value)),
-            "user_id" => properties.user_id = text(Some(value)),
-            "app_id" => properties.app_id = text(Some(value)),
-            "cluster_id" => properties.cluster_id = text(Some(value)),
-            "expiration" => properties.expiration = text(Some(value)),
-            "timestamp" => match value.as_i64().map(u64::try_from) {
-                Some(Ok(seconds)) => properties.timestamp = Some(seconds),
-                _ => keep(&mut properties.extra, name, value),
-            },
-            _ => keep(&mut properties.extra, name, value),
         }
     }
     envelope.message = Message::new(read_body(body, body_encoding.as_deref())?, properties);
@@ -77,25 +74,71 @@ fn read(stored: &[u8]) -> Result<Envelope> {
 }
 
 impl Envelope {
-    fn take_delivery_info(&mut self, info: Value) {
-        if let Value::Table(mut info) = info {
-            self.exchange = text(info.remove("exchange")).unwrap_or_default();
-            self.routing_key = text(info.remove("routing_key")).unwrap_or_default();
-            self.redelivered |= is_true(info.get("redelivered"));
+    fn take_delivery_info(&mut self, raw: Raw<'_>) -> Result<()> {
+        for field in raw.object().into_iter().flatten() {
+            let (name, raw) = field?;
+            match &*name {
+                "exchange" => self.exchange = text(raw)?.unwrap_or_default(),
+                "routing_key" => self.routing_key = text(raw)?.unwrap_or_default(),
+                "redelivered" => self.redelivered |= is_true(raw),
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 
-fn read_body(body: Option<Value>, encoding: Option<&str>) -> Result<Bytes> {
+fn take_property(properties: &mut Properties, name: &str, raw: Raw<'_>) -> Result<()> {
+    match name {
+        "delivery_mode" => properties.delivery_mode = mode(&raw.parse()?),
+        "priority" => properties.priority = priority(raw)?,
+        "correlation_id" => properties.correlation_id = text(raw)?,
+        "reply_to" => properties.reply_to = text(raw)?,
+        "message_id" => properties.message_id = text(raw)?,
+        "type" => properties.kind = text(raw)?,
+        "user_id" => properties.user_id = text(raw)?,
+        "app_id" => properties.app_id = text(raw)?,
+        "cluster_id" => properties.cluster_id = text(raw)?,
+        "expiration" => properties.expiration = text(raw)?,
+        _ => match raw.parse()? {
+            Value::Null => {}
+            value => match value.as_i64().map(u64::try_from) {
+                Some(Ok(seconds)) if name == "timestamp" => properties.timestamp = Some(seconds),
+                _ => {
+                    properties.extra.insert(name, untag(value));
+                }
+            },
+        },
+    }
+    Ok(())
+}
+
+fn headers(raw: Raw<'_>) -> Result<Table> {
+    if raw == Raw::Json("{}") {
+        return Ok(Table::new());
+    }
+    Ok(match raw.parse()? {
+        Value::Table(headers) => {
+            headers.into_iter().map(|(name, value)| (name, untag(value))).collect()
+        }
+        _ => Table::new(),
+    })
+}
+
+fn read_body(body: Option<Raw<'_>>, encoding: Option<&str>) -> Result<Bytes> {
     let body = match body {
-        None | Some(Value::Null) => return Ok(Bytes::new()),
-        Some(Value::Text(body)) => body,
-        Some(other) => return json::write(&other).map(Bytes::from),
+        None => return Ok(Bytes::new()),
+        Some(Raw::Plain(body)) => Cow::Borrowed(body),
+        Some(raw) => match raw.parse()? {
+            Value::Null => return Ok(Bytes::new()),
+            Value::Text(body) => Cow::Owned(body),
+            other => return json::write(&other).map(Bytes::from),
+        },
     };
     if encoding != Some("base64") {
-        return Ok(Bytes::from(body));
+        return Ok(Bytes::from(body.into_owned()));
     }
-    match BASE64.decode(&body) {
+    match BASE64.decode(&*body) {
         Ok(bytes) => Ok(Bytes::from(bytes)),
         Err(_) => lenient_base64(&body),
     }
@@ -113,16 +156,6 @@ fn lenient_base64(body: &str) -> Result<Bytes> {
     })
 }
 
-fn keep(extra: &mut Table, name: String, value: Value) {
-    if value != Value::Null {
-        extra.insert(name, untag(value));
-    }
-}
-
-fn untagged(table: Table) -> Table {
-    table.into_iter().map(|(name, value)| (name, untag(value))).collect()
-}
-
 /// The value with its tags resolved, or as it is if one cannot be.
 fn untag(value: Value) -> Value {
     match value {
@@ -131,15 +164,20 @@ fn untag(value: Value) -> Value {
     }
 }
 
-fn text(value: Option<Value>) -> Option<String> {
-    match value? {
+/// A text, or the text of a number.
+fn text(raw: Raw<'_>) -> Result<Option<String>> {
+    let value = match raw {
+        Raw::Plain(text) => return Ok(Some(text.to_owned())),
+        raw => raw.parse()?,
+    };
+    Ok(match value {
         Value::Text(text) => Some(text),
         Value::Int(number) => Some(number.to_string()),
         Value::UInt(number) => Some(number.to_string()),
         Value::Float(number) => Some(number.to_string()),
         Value::Bool(truth) => Some(truth.to_string()),
         _ => None,
-    }
+    })
 }
 
 /// The usual names need no memory of their own.
@@ -164,9 +202,9 @@ fn number(value: &Value) -> Option<i64> {
     }
 }
 
-fn priority(value: &Value) -> u8 {
-    let number = number(value).unwrap_or(0).clamp(0, i64::from(MAX_PRIORITY));
-    u8::try_from(number).unwrap_or(0)
+fn priority(raw: Raw<'_>) -> Result<u8> {
+    let number = number(&raw.parse()?).unwrap_or(0).clamp(0, i64::from(MAX_PRIORITY));
+    Ok(u8::try_from(number).unwrap_or(0))
 }
 
 fn mode(value: &Value) -> DeliveryMode {
@@ -177,8 +215,8 @@ fn mode(value: &Value) -> DeliveryMode {
     }
 }
 
-fn is_true(value: Option<&Value>) -> bool {
-    value.and_then(Value::as_bool) == Some(true)
+fn is_true(raw: Raw<'_>) -> bool {
+    raw == Raw::Json("true")
 }
 
 /// As Python reads it: trailing bits do not matter, nor does missing padding here.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kombu_core::codec::json;
 use kombu_core::transport::Publish;
-use kombu_core::{Result, Table, Value};
+use kombu_core::{DeliveryMode, Result, Table, Value};
 
 use super::{BodyEncoding, MAX_PRIORITY, Stamp};
 
@@ -67,8 +67,10 @@ pub fn encode(publish: &Publish, stamp: &Stamp<'_>) -> Result<String> {
         self::value(&mut out, value)?;
         out.push_str(", ");
     }
-    let mode = properties.delivery_mode.number();
-    let _infallible = write!(out, "\"delivery_mode\": {mode}, ");
+    out.push_str(match properties.delivery_mode {
+        DeliveryMode::Transient => "\"delivery_mode\": 1, ",
+        DeliveryMode::Persistent => "\"delivery_mode\": 2, ",
+    });
     if let Some(expiration) = &properties.expiration {
         out.push_str("\"expiration\": ");
         string(&mut out, expiration);
@@ -79,7 +81,8 @@ pub fn encode(publish: &Publish, stamp: &Stamp<'_>) -> Result<String> {
     out.push_str(", \"routing_key\": ");
     string(&mut out, &publish.routing_key);
     let priority = properties.priority.min(MAX_PRIORITY);
-    let _infallible = write!(out, "}}, \"priority\": {priority}");
+    out.push_str("}, \"priority\": ");
+    out.push(char::from(b'0' + priority));
     if text.is_none() {
         out.push_str(", \"body_encoding\": \"base64\"");
     }
