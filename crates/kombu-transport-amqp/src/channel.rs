@@ -100,7 +100,7 @@ impl AmqpChannel {
 #[async_trait]
 impl RawChannel for AmqpChannel {
     async fn declare_exchange(&self, exchange: &Exchange) -> Result<()> {
-        names::check("exchange", exchange.name())?;
+        names::check_entity("exchange", exchange.name())?;
         names::check("exchange type", exchange.kind().as_str())?;
         names::check_table("argument", exchange.arguments())?;
         let exchange = exchange.clone();
@@ -113,7 +113,7 @@ impl RawChannel for AmqpChannel {
     }
 
     async fn delete_exchange(&self, delete: &DeleteExchange) -> Result<()> {
-        names::check("exchange", &delete.name)?;
+        names::check_entity("exchange", &delete.name)?;
         let delete = delete.clone();
         self.call("delete exchange", async move |inner: Arc<Inner>| {
             let options = ExchangeDeleteOptions { if_unused: delete.if_unused, nowait: false };
@@ -160,7 +160,7 @@ impl RawChannel for AmqpChannel {
     }
 
     async fn declare_queue(&self, queue: &Queue) -> Result<QueueInfo> {
-        names::check("queue", queue.name())?;
+        names::check_entity("queue", queue.name())?;
         names::check_table("argument", queue.arguments())?;
         let queue = queue.clone();
         self.call("declare queue", async move |inner: Arc<Inner>| {
@@ -188,7 +188,7 @@ impl RawChannel for AmqpChannel {
     }
 
     async fn delete_queue(&self, delete: &DeleteQueue) -> Result<u64> {
-        names::check("queue", &delete.name)?;
+        names::check_entity("queue", &delete.name)?;
         let delete = delete.clone();
         self.call("delete queue", async move |inner: Arc<Inner>| {
             let options = QueueDeleteOptions {
@@ -203,7 +203,7 @@ impl RawChannel for AmqpChannel {
     }
 
     async fn purge(&self, queue: &str) -> Result<u64> {
-        names::check("queue", queue)?;
+        names::check_entity("queue", queue)?;
         let queue = queue.to_owned();
         self.call("purge queue", async move |inner: Arc<Inner>| {
             let purged =
@@ -260,7 +260,7 @@ impl RawChannel for AmqpChannel {
     }
 
     async fn get(&self, get: &Get) -> Result<Option<RawDelivery>> {
-        names::check("queue", &get.queue)?;
+        names::check_entity("queue", &get.queue)?;
         let Get { queue, no_ack, .. } = get.clone();
         let got = self.call("get a message", async move |inner: Arc<Inner>| {
             // Taken with the need to settle even for `no_ack`: a caller that is gone when the
@@ -283,7 +283,7 @@ impl RawChannel for AmqpChannel {
     }
 
     async fn consume(&self, consume: Consume) -> Result<()> {
-        names::check("queue", &consume.queue)?;
+        names::check_entity("queue", &consume.queue)?;
         names::check("consumer tag", consume.tag.as_str())?;
         names::check_table("argument", &consume.arguments)?;
         let queue = Arc::clone(&consume.queue);
@@ -391,8 +391,8 @@ impl Drop for Unclaimed {
 }
 
 fn check_binding(what: &'static str, destination: &str, binding: &Binding) -> Result<()> {
-    names::check(what, destination)?;
-    names::check("exchange", binding.exchange().name())?;
+    names::check_entity(what, destination)?;
+    names::check_entity("exchange", binding.exchange().name())?;
     names::check("binding key", binding.routing_key())?;
     names::check_table("argument", binding.arguments())
 }

@@ -13,6 +13,8 @@ pub(crate) fn reply(code: u16, text: &str) -> Error {
         // The message is larger than the broker takes.
         311 => (ErrorKind::InvalidArgument, Scope::Channel),
         313 => (ErrorKind::Unroutable, Scope::Channel),
+        // The code is that of missing rights; only the text tells an exclusive consumer.
+        403 if text.ends_with("in exclusive use") => (ErrorKind::ResourceLocked, Scope::Channel),
         403 => (ErrorKind::AccessRefused, Scope::Channel),
         404 => (ErrorKind::NotFound, Scope::Channel),
         405 => (ErrorKind::ResourceLocked, Scope::Channel),
@@ -97,6 +99,12 @@ mod tests {
     fn codes_have_their_kind_and_reach() {
         for (code, text, kind, scope) in [
             (403, "ACCESS_REFUSED - x", ErrorKind::AccessRefused, Scope::Channel),
+            (
+                403,
+                "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use",
+                ErrorKind::ResourceLocked,
+                Scope::Channel,
+            ),
             (404, "NOT_FOUND - x", ErrorKind::NotFound, Scope::Channel),
             (405, "RESOURCE_LOCKED - x", ErrorKind::ResourceLocked, Scope::Channel),
             (406, "PRECONDITION_FAILED - x", ErrorKind::PreconditionFailed, Scope::Channel),

@@ -19,6 +19,19 @@ pub(crate) fn check(what: &'static str, name: &str) -> Result<()> {
     .with(what, format_args!("{}…", &name[..end])))
 }
 
+/// Refuses the name of an exchange or queue that is too long, or that brokers would silently
+/// change: RabbitMQ takes line breaks out.
+pub(crate) fn check_entity(what: &'static str, name: &str) -> Result<()> {
+    check(what, name)?;
+    if name.contains(['\n', '\r']) {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("the {what} {name:?} has a line break, which brokers take out of names"),
+        ));
+    }
+    Ok(())
+}
+
 /// Refuses a table with a name that is too long, at any depth, or a value that AMQP cannot carry.
 pub(crate) fn check_table(what: &'static str, table: &Table) -> Result<()> {
     table.iter().try_for_each(|(name, value)| {
@@ -30,7 +43,7 @@ pub(crate) fn check_table(what: &'static str, table: &Table) -> Result<()> {
 /// Refuses a message that AMQP cannot carry.
 pub(crate) fn check_publish(publish: &Publish) -> Result<()> {
     let Publish { exchange, routing_key, message, .. } = publish;
-    check("exchange", exchange)?;
+    check_entity("exchange", exchange)?;
     check("routing key", routing_key)?;
     let Properties {
         content_type,

@@ -207,7 +207,7 @@ async fn an_exclusive_consumer_is_the_only_one() {
     consume.exclusive = true;
     channel.consume(consume).await.unwrap();
     let second = Consume::new("q", ConsumerTag::new("b"), first);
-    assert_eq!(channel.consume(second).await.unwrap_err().kind(), ErrorKind::AccessRefused);
+    assert_eq!(channel.consume(second).await.unwrap_err().kind(), ErrorKind::ResourceLocked);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -75,6 +75,9 @@ impl<S: Store> RawConnection for VirtualConnection<S> {
         let link = self.link();
         link.alive()?;
         let mut channels = lock(&link.channels);
+        if link.closing.load(Ordering::Acquire) {
+            return Err(Error::closed("connection"));
+        }
         channels.retain(|_, channel| channel.strong_count() > 0);
         if channels.len() >= MOST_CHANNELS {
             return Err(Error::new(
@@ -153,6 +156,8 @@ pub(crate) struct Link<S: Store> {
     /// Ends the upkeep.
     pub(crate) stop: Arc<Interrupt>,
     next_channel: AtomicU64,
+    /// Set, with `channels` locked, when no more of them may be opened.
+    closing: AtomicBool,
     /// Set when everything is given back and the store is closed.
     over: watch::Sender<bool>,
 }
@@ -191,6 +196,7 @@ impl<S: Store> Link<S> {
             consuming: Mutex::new(HashMap::new()),
             stop: Arc::new(Interrupt::new()),
             next_channel: AtomicU64::new(1),
+            closing: AtomicBool::new(false),
             over: watch::Sender::new(false),
             store,
         }
@@ -296,7 +302,11 @@ impl<S: Store> Link<S> {
 
     /// Ends everything: channels, exclusive queues, upkeep, the store.
     async fn shut_down(self: &Arc<Self>) {
-        let channels = self.channels();
+        let channels: Vec<_> = {
+            let channels = lock(&self.channels);
+            self.closing.store(true, Ordering::Release);
+            channels.values().filter_map(Weak::upgrade).collect()
+        };
         join_all(channels.iter().map(|channel| channel.shut_down())).await;
         for queue in self.presence.owned_by(self.member) {
             if let Err(error) = crate::declare::remove_queue(self, &queue).await {

@@ -107,7 +107,7 @@ impl Presence {
         let users = queues.entry(Arc::clone(queue)).or_default();
         if users.exclusive || (exclusive && !users.consumers.is_empty()) {
             return Err(Error::new(
-                ErrorKind::AccessRefused,
+                ErrorKind::ResourceLocked,
                 format!("queue {queue:?} has a consumer, and one wants to be the only one"),
             ));
         }

@@ -153,8 +153,11 @@ fn yes_or_no(truth: bool) -> &'static str {
     if truth { "yes" } else { "no" }
 }
 
-/// What is said of capabilities beside yes and no.
-const LIMITS: &[(&str, fn(&Promises) -> String)] = &[
+/// What a capability says beside yes and no.
+type Limit = fn(&Promises) -> String;
+
+/// The capabilities that say more than yes and no.
+const LIMITS: &[(&str, Limit)] = &[
     ("priority order", |own| own.priority_order.unwrap_or("-").to_owned()),
     ("max message bytes", |own| {
         own.max_message_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string())

@@ -1,6 +1,8 @@
 //! The command on real brokers: those that `KOMBU_TEST_<TRANSPORT>_URL` names, for every transport
 //! that it is built with. `cargo xtask test-brokers` sets them.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 mod cases;
 mod command;
 

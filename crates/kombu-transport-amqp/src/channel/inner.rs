@@ -329,6 +329,9 @@ pub(super) async fn run_calls(
             Some(_ended) = forwarders.join_next() => {}
             call = calls.recv() => match call {
                 Some(call) => {
+                    // What was settled before the call is settled, even if the call costs the
+                    // channel.
+                    inner.send().await;
                     if let Some(forwarder) = call().await {
                         forwarders.spawn(forwarder.run());
                     }
