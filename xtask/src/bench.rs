@@ -1,14 +1,12 @@
 //! `bench`: the comparison with raw drivers and with Python Kombu, on brokers started for it.
 
-use std::process::{Command, Stdio};
-
 use anyhow::{Result, bail};
 
 use crate::brokers::run::Run;
 use crate::brokers::{start, transports};
+use crate::cargo::cargo;
 use crate::flags::Bench;
 use crate::interrupt::Interrupt;
-use crate::paths;
 use crate::python;
 
 /// Runs the command.
@@ -17,15 +15,13 @@ pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
     let interpreter = python::interpreter()?;
     let run = interrupt.guard(Run::create()?);
     start::start(&run, &chosen, flags.with.unwrap_or_default())?;
-    let mut command = Command::new("cargo");
+    let mut command = cargo();
     command
         .args(["run", "--release", "--package", "kombu-bench", "--"])
         .args(&flags.transports)
         .args(&flags.arguments)
         .envs(start::exports(&run)?)
-        .env(python::VARIABLE, interpreter)
-        .current_dir(paths::workspace())
-        .stdin(Stdio::null());
+        .env(python::VARIABLE, interpreter);
     if flags.transports.is_empty() && flags.arguments.is_empty() {
         // Everything, as it should be: that is what the page shows.
         command.args(["--markdown", "docs/benchmarks.md", "--svg", "docs/benchmarks.svg"]);

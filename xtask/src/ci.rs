@@ -1,24 +1,22 @@
 //! `ci`: everything that must hold before a change is taken.
 
-use std::process::Command;
-
 use anyhow::{Result, bail};
 
+use crate::cargo::cargo;
 use crate::interrupt::Interrupt;
-use crate::paths;
 use crate::suite::{Outcome, count};
 use crate::table::Table;
 
-/// What is run, in this order, as one would type it. The last two are the commands of the README.
+/// What is run, in this order, as one would type it after `cargo`. The last two are the commands of the README.
 const STEPS: &[&str] = &[
-    "cargo fmt --all --check",
-    "cargo xtask tidy",
-    "cargo xtask licences",
-    "cargo clippy --workspace --all-targets --all-features -- -D warnings",
-    "cargo test --workspace --all-features --no-fail-fast",
-    "cargo doc --workspace --all-features --no-deps",
-    "cargo run --example quickstart",
-    "cargo xtask test-brokers",
+    "fmt --all --check",
+    "xtask tidy",
+    "xtask licences",
+    "clippy --workspace --all-targets --all-features -- -D warnings",
+    "test --workspace --all-features --no-fail-fast",
+    "doc --workspace --all-features --no-deps",
+    "run --example quickstart",
+    "xtask test-brokers",
 ];
 
 /// Runs the command: every step, also after one that failed.
@@ -27,16 +25,15 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
     let mut total = Outcome::default();
     let mut failed = 0;
     for step in STEPS {
-        println!("\n$ {step}");
-        let mut words = step.split(' ');
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words).env("RUSTDOCFLAGS", "-D warnings").current_dir(paths::workspace());
+        println!("\n$ cargo {step}");
+        let mut command = cargo();
+        command.args(step.split(' ')).env("RUSTDOCFLAGS", "-D warnings");
         let outcome = count(interrupt, &mut command)?;
         let good = outcome.failed == 0 && outcome.broken == 0;
         failed += u32::from(!good);
         total.add(outcome);
         table.push([
-            (*step).to_owned(),
+            format!("cargo {step}"),
             if good { "ok" } else { "FAILED" }.to_owned(),
             match outcome.passed + outcome.failed {
                 0 => String::new(),

@@ -1,13 +1,11 @@
 //! `features`: whether the umbrella builds with none of its features, with each alone, and with all.
 
-use std::process::{Command, Stdio};
-
 use anyhow::{Context, Result, bail};
 
 use crate::brokers::{TRANSPORTS, Transport};
+use crate::cargo::cargo;
 use crate::interrupt::Interrupt;
 use crate::metadata::{elements, metadata, text};
-use crate::paths;
 use crate::table::Table;
 
 /// The crate whose features users choose.
@@ -18,13 +16,11 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
     let mut table = Table::new(["features", ""]);
     let mut failed = 0;
     let mut check = |name: &str, arguments: &[&str]| -> Result<()> {
-        let mut command = Command::new("cargo");
+        let mut command = cargo();
         command
             .args(["clippy", "--quiet", "--package", UMBRELLA])
             .args(arguments)
-            .args(["--", "-D", "warnings"])
-            .current_dir(paths::workspace())
-            .stdin(Stdio::null());
+            .args(["--", "-D", "warnings"]);
         let (status, ()) = interrupt.run(&mut command, |_| ())?;
         failed += u32::from(!status.success());
         let result = if status.success() { "builds" } else { "FAILED" };

@@ -7,6 +7,7 @@
 
 mod bench;
 mod brokers;
+mod cargo;
 mod ci;
 mod control;
 mod features;

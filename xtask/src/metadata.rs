@@ -1,18 +1,15 @@
 //! What cargo knows about the workspace.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::paths;
+use crate::cargo::cargo;
 
 /// Asks cargo for the workspace's packages, and with `"--no-deps"` among the arguments for no others.
 pub(crate) fn metadata(arguments: &[&str]) -> Result<Value> {
-    let output = Command::new("cargo")
+    let output = cargo()
         .args(["metadata", "--format-version=1"])
         .args(arguments)
-        .current_dir(paths::workspace())
         .output()
         .context("cannot run cargo")?;
     if !output.status.success() {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::cargo::cargo;
 use crate::interrupt::Interrupt;
-use crate::paths;
 
 /// A program with tests in it.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(crate) fn build(
     packages: &[String],
     features: &[String],
 ) -> Result<Vec<TestProgram>> {
-    let mut command = Command::new("cargo");
+    let mut command = cargo();
     command.args(["test", "--no-run", "--lib", "--tests"]);
     command.arg("--message-format=json-render-diagnostics");
     for package in packages {
@@ -55,7 +55,7 @@ pub(crate) fn build(
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
     }
-    command.current_dir(paths::workspace()).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stdout(Stdio::piped());
     let (status, programs) = interrupt.run(&mut command, |child| {
         let messages = child.stdout.take().map(BufReader::new);
         let lines = messages.into_iter().flat_map(BufRead::lines);

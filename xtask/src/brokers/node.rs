@@ -14,7 +14,7 @@ use crate::brokers::probe::until;
 use crate::brokers::process::{Condition, Process};
 use crate::brokers::{Broker, broker};
 
-/// Ports by the names that [`Broker::ports`] gives them.
+/// Ports by the names that [`Broker`] gives them.
 pub(crate) type Ports = BTreeMap<String, u16>;
 
 /// How long a server may take to stop when asked to.
