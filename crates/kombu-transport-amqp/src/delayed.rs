@@ -202,9 +202,7 @@ pub fn delayed_routing_key(delay: Duration, routing_key: &str) -> Result<String>
     let wrong = |message: String| Error::new(ErrorKind::InvalidArgument, message);
     let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
     if seconds == 0 || seconds > MAX_DELAY {
-        return Err(wrong(format!(
-            "a delay of {seconds} s; it can be 1 s to {MAX_DELAY} s"
-        )));
+        return Err(wrong(format!("a delay of {seconds} s; it can be 1 s to {MAX_DELAY} s")));
     }
     let routing_key = without_digits(routing_key);
     if routing_key.is_empty() {
@@ -224,8 +222,7 @@ fn without_digits(routing_key: &str) -> &str {
     let Some((digits, rest)) = routing_key.split_at_checked(2 * DIGITS) else {
         return routing_key;
     };
-    let is_digits =
-        digits.as_bytes().chunks(2).all(|pair| matches!(pair, [b'0' | b'1', b'.']));
+    let is_digits = digits.as_bytes().chunks(2).all(|pair| matches!(pair, [b'0' | b'1', b'.']));
     if is_digits { rest } else { routing_key }
 }
 

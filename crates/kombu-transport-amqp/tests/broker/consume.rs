@@ -1,8 +1,6 @@
 //! Consuming and settling.
 
-use kombu_core::transport::{
-    ConsumerTag, DeleteQueue, DeliveryTag, Get, Outcome, Settle,
-};
+use kombu_core::transport::{ConsumerTag, DeleteQueue, DeliveryTag, Get, Outcome, Settle};
 use kombu_core::{ErrorKind, Queue, Scope, Value};
 
 use crate::cases;
