@@ -382,7 +382,8 @@ impl<S: Store> VirtualChannel<S> {
 impl<S: Store> RawChannel for VirtualChannel<S> {
     async fn declare_exchange(&self, exchange: &Exchange) -> Result<()> {
         let exchange = exchange.clone();
-        self.in_turn(|channel| async move { declare::exchange(&channel.link, &exchange).await }).await
+        self.in_turn(|channel| async move { declare::exchange(&channel.link, &exchange).await })
+            .await
     }
 
     async fn delete_exchange(&self, delete: &DeleteExchange) -> Result<()> {
@@ -439,7 +440,8 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
 
     async fn bind_queue(&self, binding: &BindQueue) -> Result<()> {
         let binding = binding.clone();
-        self.in_turn(|channel| async move { declare::bind_queue(&channel.link, &binding).await }).await
+        self.in_turn(|channel| async move { declare::bind_queue(&channel.link, &binding).await })
+            .await
     }
 
     async fn unbind_queue(&self, binding: &BindQueue) -> Result<()> {
@@ -520,8 +522,8 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
         if channel.link.ended.is_ended() {
             return Err(channel.unknown(settle.tag));
         }
-        let _announced = (settle.outcome == Outcome::Requeue)
-            .then(|| channel.link.settler.announce_return());
+        let _announced =
+            (settle.outcome == Outcome::Requeue).then(|| channel.link.settler.announce_return());
         let mut jobs: Vec<Job<S::Receipt>> = Vec::new();
         let free = settle.outcome == Outcome::Ack && channel.link.features.claim_forgets;
         let mut take = |held: Held<S::Receipt>| {

@@ -1,6 +1,8 @@
 //! Publishes videos and receives them. A broker's URL may be given:
 //! `cargo run --example quickstart --features amqp -- amqp://guest:guest@localhost//`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use kombu::prelude::*;
 use serde::{Deserialize, Serialize};
 

@@ -98,12 +98,8 @@ impl Inner {
 
     /// The channel ends, for the first reason given.
     pub(crate) fn decide(&self, reason: Error) {
-        let by_broker = reason.scope() == Scope::Channel;
         if !self.fate.decide(reason) {
             return;
-        }
-        if by_broker {
-            self.link.burn();
         }
         self.start_closing();
         let confirms = std::mem::take(&mut self.lock_settlements().confirms);

@@ -39,7 +39,7 @@ pub(crate) struct LapinLink {
     /// Errors of channels; lapin does not say of which.
     channel_errors: broadcast::Sender<Arc<Error>>,
     /// Channels that the broker closed. lapin cannot use their numbers again.
-    burnt: AtomicUsize,
+    burnt: Arc<AtomicUsize>,
     ping: OnceCell<Channel>,
     timeout: Duration,
     _tasks: Tasks,
@@ -89,7 +89,9 @@ impl LapinLink {
             .map_err(failed)?;
         let fate = Arc::new(Fate::new());
         let channel_errors = broadcast::Sender::new(16);
+        let burnt = Arc::new(AtomicUsize::new(0));
         let watch = Watch {
+            burnt: Arc::clone(&burnt),
             status: connection.status().clone(),
             fate: Arc::clone(&fate),
             channel_errors: channel_errors.clone(),
@@ -105,7 +107,7 @@ impl LapinLink {
             cut: Arc::new(cut.keep()),
             fate,
             channel_errors,
-            burnt: AtomicUsize::new(0),
+            burnt,
             ping: OnceCell::new(),
             timeout: settings.timeout(),
             _tasks: tasks,
@@ -158,11 +160,6 @@ impl LapinLink {
                 }
             }
         }
-    }
-
-    /// Counts a channel that the broker closed.
-    pub(crate) fn burn(&self) {
-        self.burnt.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn is_used_up(&self) -> bool {
@@ -236,6 +233,7 @@ impl Drop for CutUnless {
 
 /// Turns lapin's events into what links and channels wait for.
 struct Watch {
+    burnt: Arc<AtomicUsize>,
     status: ConnectionStatus,
     fate: Arc<Fate>,
     channel_errors: broadcast::Sender<Arc<Error>>,
@@ -284,6 +282,7 @@ impl Watch {
                     && self.status.connected();
                 let error = error::lapin(error);
                 if channel_error {
+                    self.burnt.fetch_add(1, Ordering::Relaxed);
                     let _nobody_listens = self.channel_errors.send(Arc::new(error));
                 } else if !self.status.connected() {
                     self.fate.decide(error.scoped(Scope::Connection));

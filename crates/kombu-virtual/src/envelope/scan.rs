@@ -230,7 +230,8 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4)
                     .prop_map(|items| format!("[{}]", items.join(" , "))),
-                prop::collection::vec(("[a-z\"\\\\]{0,3}", inner), 0..4).prop_map(|fields| object(&fields)),
+                prop::collection::vec(("[a-z\"\\\\]{0,3}", inner), 0..4)
+                    .prop_map(|fields| object(&fields)),
             ]
         })
     }

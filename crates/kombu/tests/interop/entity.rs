@@ -16,33 +16,16 @@ pub(crate) fn exchange(exchange: &Exchange) -> Json {
     })
 }
 
-/// The arguments of `Queue`. What Kombu has an option for is given by that option, so that its
-/// translation and ours are compared.
+/// The arguments of `Queue`.
 pub(crate) fn queue(queue: &Queue) -> Json {
-    let mut arguments = queue.arguments().clone();
-    let mut given = json!({
+    json!({
         "name": queue.name(),
         "durable": queue.is_durable(),
         "exclusive": queue.is_exclusive(),
         "auto_delete": queue.is_auto_delete(),
         "bindings": queue.bindings().iter().map(binding).collect::<Vec<_>>(),
-    });
-    for (argument, option, unit) in [
-        ("x-expires", "expires", 1000.0),
-        ("x-message-ttl", "message_ttl", 1000.0),
-        ("x-max-length", "max_length", 1.0),
-        ("x-max-length-bytes", "max_length_bytes", 1.0),
-        ("x-max-priority", "max_priority", 1.0),
-    ] {
-        if let Some(value) = arguments.remove(argument) {
-            given[option] = match value.as_f64() {
-                Some(number) if unit > 1.0 => json!(number / unit),
-                _ => notation::from_value(&value),
-            };
-        }
-    }
-    given["queue_arguments"] = table(&arguments);
-    given
+        "queue_arguments": table(queue.arguments()),
+    })
 }
 
 fn binding(binding: &Binding) -> Json {

@@ -30,7 +30,8 @@ use crate::transport::Transport;
 
 /// The transports, each on the broker of `KOMBU_TEST_<NAME>_URL`, with what Python's Kombu cannot
 /// do there: capabilities by name, or those of [`case::PYTHON_ONLY`].
-const TRANSPORTS: &[Transport] = &[Transport { name: "amqp", python_lacks: &[] }];
+const TRANSPORTS: &[Transport] =
+    &[Transport { name: "amqp", python_lacks: &[], also_with: &[("driver", "lapin")] }];
 
 fn main() -> ExitCode {
     match holder::requested() {

@@ -38,6 +38,15 @@ impl Side for Python {
         self.peer.ask("declare", json!({ "queues": queues })).await.map(drop)
     }
 
+    async fn declare_with(&mut self, queue: &Queue, options: &Json) -> Result<()> {
+        let mut given = entity::queue(queue);
+        given["queue_arguments"] = Json::Null;
+        for (name, value) in options.as_object().into_iter().flatten() {
+            given[name] = value.clone();
+        }
+        self.peer.ask("declare", json!({ "queues": [given] })).await.map(drop)
+    }
+
     async fn publish(&mut self, posts: &[Post]) -> Result<()> {
         for post in posts {
             let mut arguments = json!({

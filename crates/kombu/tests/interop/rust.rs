@@ -75,6 +75,10 @@ impl Side for Rust {
         Ok(())
     }
 
+    async fn declare_with(&mut self, queue: &Queue, _: &Json) -> Result<()> {
+        self.declare(queue).await
+    }
+
     async fn publish(&mut self, posts: &[Post]) -> Result<()> {
         let publications =
             posts.iter().map(|post| self.publication(post)).collect::<Result<Vec<_>>>()?;

@@ -26,6 +26,10 @@ pub(crate) trait Side: Send {
     /// Declares a queue with its bindings and their exchanges.
     async fn declare(&mut self, queue: &Queue) -> Result<()>;
 
+    /// Declares a queue that has options beside its arguments. They are given to Python's `Queue`
+    /// by these names, and are what the arguments of ours mean.
+    async fn declare_with(&mut self, queue: &Queue, options: &Json) -> Result<()>;
+
     /// Publishes messages in order, and returns when the broker has them.
     async fn publish(&mut self, posts: &[Post]) -> Result<()>;
 

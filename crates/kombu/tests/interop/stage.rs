@@ -11,22 +11,24 @@ use tokio::time::timeout;
 
 use crate::failure::Result;
 use crate::rust;
+use crate::suite::RustOption;
 use crate::transport::Ground;
 
 /// The stage of one case.
 #[derive(Debug)]
 pub(crate) struct Stage {
     ground: Ground,
+    option: Option<RustOption>,
     number: usize,
     queues: Mutex<Vec<String>>,
     exchanges: Mutex<Vec<String>>,
 }
 
 impl Stage {
-    pub(crate) fn new(ground: Ground) -> Self {
+    pub(crate) fn new(ground: Ground, option: Option<RustOption>) -> Self {
         static CASES: AtomicUsize = AtomicUsize::new(0);
         let number = CASES.fetch_add(1, Ordering::Relaxed);
-        Self { ground, number, queues: Mutex::default(), exchanges: Mutex::default() }
+        Self { ground, option, number, queues: Mutex::default(), exchanges: Mutex::default() }
     }
 
     pub(crate) fn ground(&self) -> &Ground {
@@ -40,7 +42,11 @@ impl Stage {
 
     /// A new connection of the Rust side.
     pub(crate) async fn connect(&self) -> kombu::Result<Connection> {
-        rust::builder(&self.ground.url).connect().await
+        let builder = rust::builder(&self.ground.url);
+        match self.option {
+            Some((name, value)) => builder.option(name, value).connect().await,
+            None => builder.connect().await,
+        }
     }
 
     /// A name that no other case and no other process uses.

@@ -26,7 +26,14 @@ pub(crate) fn run(transports: &[Transport]) -> ExitCode {
         for case in cases::all() {
             for direction in Direction::BOTH {
                 if case.belongs(transport.name, direction) {
-                    trials.push(trial(*transport, &ground, case, direction));
+                    trials.push(trial(*transport, &ground, case, direction, None));
+                }
+            }
+            let again = case.is_about_messages().then_some(transport.also_with);
+            for option in again.into_iter().flatten() {
+                let direction = Direction::RustToPython;
+                if case.belongs(transport.name, direction) {
+                    trials.push(trial(*transport, &ground, case, direction, Some(*option)));
                 }
             }
         }
@@ -44,8 +51,12 @@ fn trial(
     ground: &Arc<OnceLock<Result<Ground, Obstacle>>>,
     case: Case,
     direction: Direction,
+    option: Option<RustOption>,
 ) -> Trial {
-    let name = format!("{}::{}::{}", transport.name, case.name, direction.name());
+    let mut name = format!("{}::{}::{}", transport.name, case.name, direction.name());
+    if let Some((option, value)) = option {
+        name = format!("{name}::{option}_{value}");
+    }
     let ground = Arc::clone(ground);
     Trial::ignorable_test(name, move || {
         let ground = match ground.get_or_init(|| transport.prepare()) {
@@ -56,7 +67,7 @@ fn trial(
         if let Some(lack) = lack(ground, case)? {
             return Ok(Completion::ignored_with(lack));
         }
-        play(ground, case, direction).map(|()| Completion::Completed).map_err(Failed::from)
+        play(ground, case, direction, option).map(|()| Completion::Completed).map_err(Failed::from)
     })
 }
 
@@ -78,9 +89,14 @@ fn lack(ground: &Ground, case: Case) -> Result<Option<String>, Failed> {
 }
 
 /// Plays a case to its end or its limit, and deletes what it declared.
-fn play(ground: &Ground, case: Case, direction: Direction) -> Result<()> {
+fn play(
+    ground: &Ground,
+    case: Case,
+    direction: Direction,
+    option: Option<RustOption>,
+) -> Result<()> {
     let runtime = runtime()?;
-    let stage = Arc::new(Stage::new(ground.clone()));
+    let stage = Arc::new(Stage::new(ground.clone(), option));
     let result = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let played = timeout(LIMIT, async {
@@ -100,6 +116,9 @@ thread_local! {
     /// What this thread's last panic said, and where: a case is played on one thread.
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
+
+/// An option of the Rust side and its value.
+pub(crate) type RustOption = (&'static str, &'static str);
 
 /// How long a case may take.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kombu::{Exchange, ExchangeType, Queue};
+use serde_json::json;
 
 use crate::case::cases;
 use crate::failure::{Failure, Result};
@@ -41,25 +42,37 @@ async fn queues_are_accepted(pair: &mut Pair) -> Result<()> {
 async fn queues_with_arguments_are_accepted(pair: &mut Pair) -> Result<()> {
     let stage = &pair.stage;
     let queues = [
-        stage.queue("expires").expires(Duration::from_millis(61_500)),
-        stage.queue("ttl").message_ttl(Duration::from_secs(60)),
-        stage.queue("length").max_length(1000),
-        stage.queue("bytes").max_length_bytes(5_000_000_000),
-        stage.queue("priority").max_priority(10),
-        stage
-            .queue("all")
-            .expires(Duration::from_secs(60))
-            .message_ttl(Duration::from_millis(60_250))
-            .max_length(1000)
-            .max_length_bytes(1_000_000)
-            .max_priority(9)
-            .argument("x-overflow", "reject-publish")
-            .argument("x-dead-letter-exchange", "")
-            .argument("x-dead-letter-routing-key", "nowhere")
-            .argument("x-queue-mode", "lazy"),
+        (stage.queue("expires").expires(Duration::from_millis(61_500)), json!({ "expires": 61.5 })),
+        (stage.queue("ttl").message_ttl(Duration::from_secs(60)), json!({ "message_ttl": 60 })),
+        (stage.queue("length").max_length(1000), json!({ "max_length": 1000 })),
+        (
+            stage.queue("bytes").max_length_bytes(5_000_000_000),
+            json!({ "max_length_bytes": 5_000_000_000_i64 }),
+        ),
+        (stage.queue("priority").max_priority(10), json!({ "max_priority": 10 })),
+        (
+            stage
+                .queue("all")
+                .expires(Duration::from_secs(60))
+                .message_ttl(Duration::from_millis(60_250))
+                .max_length(1000)
+                .max_length_bytes(1_000_000)
+                .max_priority(9)
+                .argument("x-overflow", "reject-publish")
+                .argument("x-queue-mode", "lazy"),
+            json!({
+                "expires": 60,
+                "message_ttl": 60.25,
+                "max_length": 1000,
+                "max_length_bytes": 1_000_000,
+                "max_priority": 9,
+                "queue_arguments": { "x-overflow": "reject-publish", "x-queue-mode": "lazy" },
+            }),
+        ),
     ];
-    for queue in queues {
-        accepted(pair, &queue).await?;
+    for (queue, options) in queues {
+        pair.sender.declare_with(&queue, &options).await?;
+        pair.receiver.declare_with(&queue, &options).await?;
     }
     Ok(())
 }
