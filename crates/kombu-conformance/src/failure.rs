@@ -25,6 +25,14 @@ impl Failure {
         Self::at(&what.to_string(), Location::caller())
     }
 
+    /// The same failure, with what had come before it.
+    pub(crate) fn after(self, what: &str) -> Self {
+        match self {
+            Self::Failed(why) => Self::Failed(format!("{why}\n  {what}")),
+            Self::Ignored(why) => Self::Ignored(why),
+        }
+    }
+
     /// A promise broken at a place in a case.
     pub(crate) fn at(what: &str, place: &Location<'_>) -> Self {
         Self::Failed(format!("{what}\n  at {}:{}", place.file(), place.line()))

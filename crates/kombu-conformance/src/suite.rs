@@ -40,24 +40,30 @@ pub fn run(target: Target) -> ExitCode {
     let suite = Suite::new(target, probed);
     let (alone, together): (Vec<_>, Vec<_>) =
         suite.cases().into_iter().partition(|(_, case)| case.is_alone());
+    let trials = |cases: Vec<(usize, Case)>| -> Vec<Trial> {
+        let trials = cases.into_iter().map(|(number, case)| trial(&suite, number, case));
+        trials.filter(|trial| !arguments.is_filtered_out(trial)).collect()
+    };
+    let (together, alone) = (trials(together), trials(alone));
     let mut good = true;
-    for (cases, threads) in [(together, 8), (alone, 1)] {
-        let trials: Vec<_> = cases
-            .into_iter()
-            .map(|(number, case)| trial(&suite, number, case))
-            .filter(|trial| !arguments.is_filtered_out(trial))
-            .collect();
-        if trials.is_empty() && !good {
-            continue;
-        }
-        let mut arguments = arguments.clone();
-        if threads == 1 || arguments.test_threads.is_none() {
-            arguments.test_threads = Some(threads);
-        }
-        good &= !libtest_mimic::run(&arguments, trials).has_failed();
+    if !together.is_empty() || alone.is_empty() {
+        let threads = arguments.test_threads.unwrap_or(THREADS);
+        good &= run_on(&arguments, threads, together);
+    }
+    if !alone.is_empty() {
+        good &= run_on(&arguments, 1, alone);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::from(101) }
 }
+
+/// Runs trials on so many threads, and says whether all held.
+fn run_on(arguments: &Arguments, threads: usize, trials: Vec<Trial>) -> bool {
+    let arguments = Arguments { test_threads: Some(threads), ..arguments.clone() };
+    !libtest_mimic::run(&arguments, trials).has_failed()
+}
+
+/// How many cases run at a time unless the arguments say so: they mostly wait.
+const THREADS: usize = 8;
 
 /// Runs the cases whose name has `part` in it, one at a time, and says what each came to.
 #[must_use]
@@ -229,6 +235,25 @@ mod tests {
                     || ["control", "credentials", "tcp"].contains(need);
                 assert!(known, "{} needs {need:?}", case.name);
             }
+        }
+    }
+
+    #[test]
+    fn every_promise_of_the_transport_interface_has_a_case() {
+        let interface = include_str!("../../kombu-core/src/transport/mod.rs");
+        let named = interface.lines().map(str::trim_start).filter_map(|line| {
+            let text = line.strip_prefix("/// - ")?;
+            Some(text.split('`').skip(1).step_by(2))
+        });
+        let promises: Vec<_> = named
+            .flatten()
+            .filter(|name| name.matches('_').count() >= 2 && !name.contains(char::is_uppercase))
+            .collect();
+        assert!(promises.len() >= 18, "{promises:?}");
+        let cases = cases::all();
+        for promise in promises {
+            let has_its_name = |case: &Case| case.name.ends_with(&format!("::{promise}"));
+            assert!(cases.iter().any(has_its_name), "there is no case {promise}");
         }
     }
 

@@ -154,7 +154,8 @@ async fn confirmed_messages_survive_a_crash(stage: &Stage) -> Outcome {
     let mut consumer = connection.consumer(&queue).start().await?;
     let mut came = Vec::new();
     for _ in 0..200 {
-        let delivery = next_within(BACK, &mut consumer).await?;
+        let next = next_within(BACK, &mut consumer).await;
+        let delivery = next.map_err(|failure| failure.after(&format!("these came: {came:?}")))?;
         came.push(delivery.decode::<u64>()?);
         delivery.ack().await?;
     }

