@@ -38,6 +38,8 @@ pub(crate) struct Channel<S: Store> {
     pub(crate) roster: Mutex<Roster<S>>,
     pub(crate) unsettled: Mutex<Unsettled<Held<S::Receipt>>>,
     routes: Mutex<RouteCache>,
+    /// Held while one that ended is cleared up after.
+    burial: tokio::sync::Mutex<()>,
     /// Whose turn it is to change the topology.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -45,6 +47,8 @@ pub(crate) struct Channel<S: Store> {
 /// The consumers of a channel and the loops that fetch for them.
 pub(crate) struct Roster<S: Store> {
     pub(crate) consumers: Vec<Arc<Consumer<S::Receipt>>>,
+    /// Those that ended, until what was claimed for them is back.
+    leaving: Vec<Arc<Consumer<S::Receipt>>>,
     pub(crate) loops: Vec<Arc<LoopSignal>>,
 }
 
@@ -55,7 +59,7 @@ pub(crate) struct LoopSignal {
     pub(crate) queue: Option<Arc<str>>,
     /// Fires when the loop should look at its consumers again.
     pub(crate) interrupt: Interrupt,
-    /// How often it did; `u64::MAX` when it ended.
+    /// How often it looked, with nothing in hand; `u64::MAX` when it ended.
     pub(crate) passes: watch::Sender<u64>,
 }
 
@@ -72,7 +76,12 @@ impl<S: Store> Channel<S> {
             number,
             ended: Ended::new(),
             closing: AtomicBool::new(false),
-            roster: Mutex::new(Roster { consumers: Vec::new(), loops: Vec::new() }),
+            roster: Mutex::new(Roster {
+                consumers: Vec::new(),
+                leaving: Vec::new(),
+                loops: Vec::new(),
+            }),
+            burial: tokio::sync::Mutex::new(()),
             unsettled: Mutex::new(Unsettled::new()),
             routes: Mutex::new(RouteCache::default()),
             turn: Arc::default(),
@@ -188,7 +197,9 @@ impl<S: Store> Channel<S> {
     fn strike(&self, tag: &ConsumerTag) -> Option<Arc<Consumer<S::Receipt>>> {
         let mut roster = lock(&self.roster);
         let at = roster.consumers.iter().position(|consumer| consumer.tag == *tag)?;
-        Some(roster.consumers.remove(at))
+        let consumer = roster.consumers.remove(at);
+        roster.leaving.push(Arc::clone(&consumer));
+        Some(consumer)
     }
 
     async fn stop(self: Arc<Self>, tag: ConsumerTag) -> Result<()> {
@@ -222,6 +233,11 @@ impl<S: Store> Channel<S> {
     /// not delivered, in order, and deletes its queue if that goes with its last consumer.
     pub(crate) async fn bury(&self, consumer: &Arc<Consumer<S::Receipt>>) {
         consumer.leave();
+        let _one_at_a_time = self.burial.lock().await;
+        let is_it = |have: &Arc<Consumer<S::Receipt>>| Arc::ptr_eq(have, consumer);
+        if !lock(&self.roster).leaving.iter().any(is_it) {
+            return;
+        }
         self.pass(&consumer.queue).await;
         let backlog = std::mem::take(&mut *lock(&consumer.backlog));
         consumer.released(backlog.len());
@@ -231,6 +247,7 @@ impl<S: Store> Channel<S> {
         if last && let Err(error) = declare::auto_delete(&self.link, &consumer.queue).await {
             tracing::warn!(%error, queue = &*consumer.queue, "an unused queue was not deleted");
         }
+        lock(&self.roster).leaving.retain(|have| !is_it(have));
     }
 
     /// Waits until the loops that fetch from a queue have looked at the roster again, so that what
@@ -262,11 +279,13 @@ impl<S: Store> Channel<S> {
             self.ended.wait().await;
             return;
         }
-        let (consumers, loops) = {
+        let (leaving, loops) = {
             let mut roster = lock(&self.roster);
-            (std::mem::take(&mut roster.consumers), roster.loops.clone())
+            let consumers = std::mem::take(&mut roster.consumers);
+            roster.leaving.extend(consumers);
+            (roster.leaving.clone(), roster.loops.clone())
         };
-        for consumer in &consumers {
+        for consumer in &leaving {
             consumer.leave();
         }
         for signal in loops {
@@ -275,17 +294,13 @@ impl<S: Store> Channel<S> {
             let _loop_gone = passes.wait_for(|now| *now == u64::MAX).await;
         }
         self.in_order().await;
-        let unsettled = lock(&self.unsettled).take_up_to(DeliveryTag(0));
-        let mut jobs: Vec<_> =
-            unsettled.into_iter().map(|held| Job::new(held, Outcome::Requeue)).collect();
-        for consumer in &consumers {
-            let backlog = std::mem::take(&mut *lock(&consumer.backlog));
-            jobs.extend(backlog.into_iter().map(Job::unseen));
-        }
-        settle::settle(&self.link, jobs).await;
-        for consumer in &consumers {
+        // What came last goes back first: the head of the queue is where the oldest belong.
+        for consumer in &leaving {
             self.bury(consumer).await;
         }
+        let unsettled = lock(&self.unsettled).take_up_to(DeliveryTag(0));
+        let jobs = unsettled.into_iter().map(|held| Job::new(held, Outcome::Requeue)).collect();
+        settle::settle(&self.link, jobs).await;
         lock(&self.link.channels).remove(&self.number);
         self.ended.end(Error::closed("channel"));
     }
@@ -318,7 +333,7 @@ impl<S: Store> Drop for Channel<S> {
         let held = unsettled.take_up_to(DeliveryTag(0));
         let mut jobs: Vec<_> =
             held.into_iter().map(|held| Job::new(held, Outcome::Requeue)).collect();
-        for consumer in &roster.consumers {
+        for consumer in roster.consumers.iter().chain(&roster.leaving) {
             self.link.presence.leave(&consumer.queue, consumer.ticket);
             jobs.extend(std::mem::take(&mut *lock(&consumer.backlog)).into_iter().map(Job::unseen));
         }
@@ -526,11 +541,19 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
             (settle.outcome == Outcome::Requeue).then(|| channel.link.settler.announce_return());
         let mut jobs: Vec<Job<S::Receipt>> = Vec::new();
         let free = settle.outcome == Outcome::Ack && channel.link.features.claim_forgets;
-        let mut take = |held: Held<S::Receipt>| {
-            if let Some(consumer) = &held.consumer
-                && consumer.released(1)
-            {
+        // Room for a message that goes back is made once it is back: it is fetched before what is
+        // behind it.
+        let mut later = Vec::new();
+        let release = |consumer: &Consumer<S::Receipt>| {
+            if consumer.released(1) {
                 channel.wake_for(&consumer.queue);
+            }
+        };
+        let mut take = |mut held: Held<S::Receipt>| {
+            match held.consumer.take() {
+                Some(consumer) if settle.outcome == Outcome::Requeue => later.push(consumer),
+                Some(consumer) => release(&consumer),
+                None => {}
             }
             if !free {
                 jobs.push(Job::new(held, settle.outcome));
@@ -551,6 +574,7 @@ impl<S: Store> RawChannel for VirtualChannel<S> {
         }
         let confirm = settle::confirm_all(&mut jobs);
         channel.send(jobs);
+        later.iter().for_each(|consumer| release(consumer));
         Ok(confirm)
     }
 

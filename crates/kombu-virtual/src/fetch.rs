@@ -82,9 +82,7 @@ impl<S: Store> Fetch<S> {
                     }
                 }
             }
-            self.signal.passes.send_modify(|passes| *passes += 1);
         }
-        self.signal.passes.send_replace(u64::MAX);
     }
 
     fn is_mine(&self, consumer: &Consumer<S::Receipt>) -> bool {
@@ -100,8 +98,12 @@ impl<S: Store> Fetch<S> {
                 roster.consumers.iter().filter(|one| self.is_mine(one)).cloned().collect();
             if mine.is_empty() || self.channel.link.ended.is_ended() {
                 roster.loops.retain(|signal| !Arc::ptr_eq(signal, &self.signal));
+                self.signal.passes.send_replace(u64::MAX);
                 return None;
             }
+            // With the roster locked: whoever left it and waits for this sees that nothing is in
+            // hand for it any more.
+            self.signal.passes.send_modify(|passes| *passes += 1);
             mine
         };
         let mut plan = Plan { wants: Vec::new(), blocked: Vec::new(), linger: None };

@@ -21,7 +21,8 @@ use crate::unsettled::{Held, Spare};
 /// Gathers settlements for the connection's settling task.
 #[derive(Debug)]
 pub(crate) struct Settler<R> {
-    jobs: Mutex<Vec<Job<R>>>,
+    /// `None` when the task has ended.
+    jobs: Mutex<Option<Vec<Job<R>>>>,
     some: Notify,
     now: Notify,
     stopped: AtomicBool,
@@ -145,7 +146,7 @@ pub(crate) fn confirm_all<R>(jobs: &mut [Job<R>]) -> Confirm {
 impl<R> Settler<R> {
     pub(crate) fn new() -> Self {
         Self {
-            jobs: Mutex::new(Vec::new()),
+            jobs: Mutex::new(Some(Vec::new())),
             some: Notify::new(),
             now: Notify::new(),
             stopped: AtomicBool::new(false),
@@ -167,13 +168,15 @@ impl<R> Settler<R> {
         }
     }
 
+    /// Adds settlements. After the end they are dropped, which answers them.
     pub(crate) fn push(&self, mut more: Vec<Job<R>>, most: usize) {
-        let mut jobs = lock(&self.jobs);
+        let mut gathered = lock(&self.jobs);
+        let Some(jobs) = gathered.as_mut() else { return };
         self.returning.fetch_add(returns(&more), Ordering::AcqRel);
         let first = jobs.is_empty();
         jobs.append(&mut more);
         let enough = jobs.len() >= most;
-        drop(jobs);
+        drop(gathered);
         if first {
             self.some.notify_one();
         }
@@ -191,9 +194,19 @@ impl<R> Settler<R> {
 
     /// Sends what is gathered without waiting for more.
     pub(crate) fn flush(&self) {
-        if !lock(&self.jobs).is_empty() {
+        if lock(&self.jobs).as_ref().is_some_and(|jobs| !jobs.is_empty()) {
             self.now.notify_one();
         }
+    }
+
+    /// What is gathered, if anything is. Once stopped, nothing is gathered any more.
+    fn take(&self) -> Option<Vec<Job<R>>> {
+        let mut gathered = lock(&self.jobs);
+        let jobs = gathered.as_mut().map(std::mem::take).filter(|jobs| !jobs.is_empty());
+        if jobs.is_none() && self.stopped.load(Ordering::Acquire) {
+            *gathered = None;
+        }
+        jobs
     }
 
     /// Ends the task after what it has.
@@ -212,6 +225,15 @@ impl Drop for Announced<'_> {
     }
 }
 
+/// Closes the settler even when its task panics, so that nobody waits for it in vain.
+struct ClosedByDrop<'a, R>(&'a Settler<R>);
+
+impl<R> Drop for ClosedByDrop<'_, R> {
+    fn drop(&mut self) {
+        lock(&self.0.jobs).take();
+    }
+}
+
 fn returns<R>(jobs: &[Job<R>]) -> usize {
     jobs.iter().filter(|job| job.outcome == Outcome::Requeue).count()
 }
@@ -219,19 +241,16 @@ fn returns<R>(jobs: &[Job<R>]) -> usize {
 /// The settling task.
 pub(crate) async fn run<S: Store>(link: Arc<Link<S>>) {
     let settler = &link.settler;
+    let _closed = ClosedByDrop(settler);
     loop {
         settler.some.notified().await;
         let _went_by = timeout(GATHER, settler.now.notified()).await;
-        loop {
-            let jobs = std::mem::take(&mut *lock(&settler.jobs));
-            if jobs.is_empty() {
-                break;
-            }
+        while let Some(jobs) = settler.take() {
             let returned = returns(&jobs);
             settle(&link, jobs).await;
             settler.returning.fetch_sub(returned, Ordering::AcqRel);
         }
-        if settler.stopped.load(Ordering::Acquire) {
+        if lock(&settler.jobs).is_none() {
             return;
         }
     }
