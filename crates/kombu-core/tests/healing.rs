@@ -212,6 +212,23 @@ async fn closing_the_connection_ends_its_consumers_without_an_error() -> Result<
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_while_a_consumer_is_cancelled_still_comes_out() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let connection = builder("scripted://a", &script).connect().await?;
+    let mut consumer = connection.consumer("q").no_ack(true).start().await?;
+    script.deliver("early").await;
+    // More than fits between a transport and its consumer.
+    script.deliver_late(1000);
+    consumer.cancel().await;
+    let mut bodies = Vec::new();
+    while let Some(delivery) = consumer.next().await {
+        bodies.push(delivery?.decode::<String>()?);
+    }
+    assert_eq!((bodies[0].as_str(), bodies.len()), ("early", 1001));
+    connection.close().await
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_consumer_ends_its_subscription_and_its_deliveries_can_be_settled() -> Result<()>
 {
     let script = Arc::new(Script::default());

@@ -134,7 +134,7 @@ impl Forwarder {
             };
             if stopped {
                 let end = if self.sink.is_closed() { End::Abandoned } else { End::Stopped };
-                self.give_back(batch);
+                self.give_back(batch).await;
                 return Some(end);
             }
         }
@@ -146,14 +146,14 @@ impl Forwarder {
         while let Some(Ok(delivery)) = self.consumer.next().await {
             let delivery = self.convert(delivery);
             self.inner.delivered(std::slice::from_ref(&delivery), self.no_ack);
-            self.give_back(vec![delivery]);
+            self.give_back(vec![delivery]).await;
         }
     }
 
-    fn give_back(&self, batch: Vec<RawDelivery>) {
+    async fn give_back(&self, batch: Vec<RawDelivery>) {
         if self.no_ack {
-            // The broker holds them for done: the last chance is room in the sink.
-            if let Err(lost) = self.sink.try_deliver(batch) {
+            // The broker holds them for done: whoever ends the consumer still gets them.
+            if let Err(lost) = self.sink.deliver(batch).await {
                 let (tag, count) = (&self.tag, lost.len());
                 tracing::warn!(%tag, count, "messages of a no-ack consumer are lost: it is gone");
             }

@@ -83,9 +83,18 @@ impl Consumer {
     ///
     /// Cancel safe: the subscription ends in the background.
     pub async fn cancel(&mut self) {
-        let (request, done) = oneshot::channel();
-        if self.started.cancel.send(request).await.is_ok() {
-            let _pump_ended = done.await;
+        let (request, mut done) = oneshot::channel();
+        if self.started.cancel.send(request).await.is_err() {
+            return;
+        }
+        // A transport with more at hand than fits waits for room: with `no_ack` it cannot give
+        // messages back.
+        loop {
+            tokio::select! {
+                biased;
+                Some(batch) = self.started.deliveries.recv() => self.take(batch),
+                _pump_ended = &mut done => return,
+            }
         }
     }
 

@@ -31,6 +31,7 @@ struct State {
     log: Vec<String>,
     sinks: Vec<(Sink, ConsumerTag, Arc<str>)>,
     failing_publishes: usize,
+    late: usize,
 }
 
 impl Script {
@@ -50,6 +51,11 @@ impl Script {
     /// Answers the next publishes as if the link had broken before the confirm.
     pub(crate) fn fail_publishes(&self, count: usize) {
         self.state.lock().unwrap().failing_publishes = count;
+    }
+
+    /// Delivers so many messages after the consumer was cancelled: they were on their way.
+    pub(crate) fn deliver_late(&self, count: usize) {
+        self.state.lock().unwrap().late = count;
     }
 
     pub(crate) fn break_links(&self) {
@@ -242,6 +248,10 @@ impl RawChannel for Lane {
 
     async fn cancel(&self, tag: &ConsumerTag) -> Result<()> {
         self.script.note(format!("cancel {tag}"));
+        let late = std::mem::take(&mut self.script.state.lock().unwrap().late);
+        for _ in 0..late {
+            self.script.deliver("late").await;
+        }
         self.script.state.lock().unwrap().sinks.retain(|(_, known, _)| known != tag);
         Ok(())
     }
