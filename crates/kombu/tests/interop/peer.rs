@@ -48,9 +48,12 @@ impl Peer {
             self.last_id += 1;
             arguments["id"] = json!(self.last_id);
             arguments["do"] = json!(what);
-            self.requests.write_all(format!("{arguments}\n").as_bytes()).await?;
-            let Some(line) = self.answers.next_line().await? else {
-                return Err(Failure::own(format!("the peer has ended, asked {what} at {place}")));
+            let sent = self.requests.write_all(format!("{arguments}\n").as_bytes()).await;
+            let line = self.answers.next_line().await?;
+            let (Ok(()), Some(line)) = (sent, line) else {
+                let status = self.process.wait().await?;
+                let message = format!("the peer ended with {status}, asked {what} at {place}");
+                return Err(Failure::own(message));
             };
             let mut answer: Json = serde_json::from_str(&line)?;
             if answer["id"] != arguments["id"] {

@@ -16,6 +16,9 @@ pub(crate) struct Transport {
     pub(crate) name: &'static str,
     /// What Python cannot do: needs of cases by name.
     pub(crate) python_lacks: &'static [&'static str],
+    /// Options, each with a value, with which Rust sends in another way: the cases about messages
+    /// are also run with it.
+    pub(crate) also_with: &'static [(&'static str, &'static str)],
 }
 
 /// A transport with all that an exchange needs.
