@@ -36,6 +36,17 @@ impl Blocked {
         Some(Error::new(ErrorKind::Blocked, reason.unwrap_or_default()).during("publish"))
     }
 
+    /// Waits until the broker takes no publishes. Cancel safe.
+    pub(crate) async fn wait(&self) -> Error {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(error) = self.error() {
+                return error;
+            }
+            changed.await;
+        }
+    }
+
     pub(crate) fn set(&self, reason: String) {
         tracing::warn!(reason, "the broker takes no messages for now");
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);

@@ -63,7 +63,14 @@ impl Publisher {
         });
         let waits = options.confirm_publish || publish.mandatory;
         let (confirm, waiting) = Confirm::pair();
-        queue.entries.send(Entry { publish, confirm }).await.map_err(|_ended| inner.gone())?;
+        tokio::select! {
+            biased;
+            queued = queue.entries.send(Entry { publish, confirm }) => {
+                queued.map_err(|_ended| inner.gone())?;
+            }
+            // The window is full, and will not get room soon.
+            blocked = inner.connection().blocked().wait() => return Err(blocked),
+        }
         Ok(if waits { waiting } else { Confirm::ready(Ok(())) })
     }
 

@@ -67,19 +67,11 @@ impl AmqprsLink {
     pub(crate) async fn connect(settings: &Settings, control: &LapinLink) -> Result<Self> {
         let arguments = arguments(settings, control);
         let timeout = settings.timeout();
-        // A task of its own, so that a panic over what the broker says ends here.
-        let open = tokio::spawn(async move {
-            tokio::time::timeout(timeout, Connection::open(&arguments)).await
-        });
-        let connection = match open.await {
-            Ok(Ok(opened)) => opened.map_err(error::amqprs)?,
-            Ok(Err(_elapsed)) => {
-                return Err(Error::lost(format!("no answer within {timeout:?}")));
-            }
-            Err(panic) => {
-                return Err(Error::lost("the client crate amqprs gave up").caused_by(panic));
-            }
-        };
+        let open = async move { tokio::time::timeout(timeout, Connection::open(&arguments)).await };
+        let connection = run_to_its_end(timeout, open)
+            .await?
+            .map_err(|_elapsed| Error::lost(format!("no answer within {timeout:?}")))?
+            .map_err(error::amqprs)?;
         let fate = Arc::new(Fate::new());
         let watch = Watch { fate: Arc::clone(&fate) };
         connection.register_callback(watch).await.map_err(error::amqprs)?;
@@ -114,15 +106,14 @@ impl PublishLink for AmqprsLink {
             gate: Arc::clone(&gate),
             burnt: Arc::clone(&self.burnt),
         };
-        let opening = async {
+        let opening = async move {
             let channel = connection.open_channel(None).await?;
             channel.register_callback(callback).await?;
             channel.confirm_select(ConfirmSelectArguments::default()).await?;
             Ok(channel)
         };
-        let channel = tokio::time::timeout(self.timeout, opening)
-            .await
-            .map_err(|_elapsed| Error::lost(format!("no answer within {:?}", self.timeout)))?
+        let channel = run_to_its_end(self.timeout, opening)
+            .await?
             .map_err(|error| self.fate.reason().unwrap_or_else(|| error::amqprs(error)))?;
         Ok(Box::new(AmqprsPublisher {
             channel: Some(channel),
@@ -148,7 +139,7 @@ impl PublishLink for AmqprsLink {
     async fn close(&self) {
         self.fate.decide(Error::closed("connection"));
         if let Some(connection) = self.take() {
-            let _elapsed = tokio::time::timeout(self.timeout, connection.close()).await;
+            let _elapsed = run_to_its_end(self.timeout, connection.close()).await;
         }
     }
 }
@@ -218,7 +209,7 @@ impl PublishChannel for AmqprsPublisher {
         if let Some(channel) = self.channel.take()
             && !shut
         {
-            let _elapsed = tokio::time::timeout(self.timeout, channel.close()).await;
+            let _elapsed = run_to_its_end(self.timeout, channel.close()).await;
         }
     }
 }
@@ -320,6 +311,19 @@ impl ChannelCallback for Confirms {
 impl Drop for Confirms {
     fn drop(&mut self) {
         self.ledger.fail(&Error::lost("the link ended before the broker answered"));
+    }
+}
+
+/// Awaits a call that must not be dropped half way: amqprs then takes the next answer for this
+/// one's, or panics. A task of its own also catches a panic over what the broker says.
+async fn run_to_its_end<T: Send + 'static>(
+    patience: Duration,
+    call: impl Future<Output = T> + Send + 'static,
+) -> Result<T> {
+    match tokio::time::timeout(patience, tokio::spawn(call)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(panic)) => Err(Error::lost("the client crate amqprs gave up").caused_by(panic)),
+        Err(_elapsed) => Err(Error::lost(format!("no answer within {patience:?}"))),
     }
 }
 

@@ -5,6 +5,9 @@
 mod calls;
 mod connect;
 mod consume;
+mod delayed;
+mod links;
+mod proxy;
 mod publish;
 mod stage;
 mod wire;
@@ -12,5 +15,12 @@ mod wire;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    stage::run([connect::cases(), calls::cases(), publish::cases(), consume::cases()])
+    stage::run([
+        connect::cases(),
+        calls::cases(),
+        publish::cases(),
+        consume::cases(),
+        delayed::cases(),
+        links::cases(),
+    ])
 }

@@ -226,6 +226,7 @@ async fn unconfirmed_publishes_arrive(stage: Stage) {
         let error = publish(&channel, Arc::new(unroutable)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unroutable);
         until("all are there", async || counts(&channel, &queue).await.0 == 100).await;
+        channel.delete_queue(&DeleteQueue::new(&queue)).await.unwrap();
         connection.close().await.unwrap();
     }
 }
