@@ -132,7 +132,11 @@ fn read_body(body: Option<Raw<'_>>, encoding: Option<&str>) -> Result<Bytes> {
         Some(raw) => match raw.parse()? {
             Value::Null => return Ok(Bytes::new()),
             Value::Text(body) => Cow::Owned(body),
-            other => return json::write(&other).map(Bytes::from),
+            // Kombu without a body encoding writes the bytes of a text tagged.
+            other => match untag(other) {
+                Value::Bytes(body) => return Ok(body),
+                other => return json::write(&other).map(Bytes::from),
+            },
         },
     };
     if encoding != Some("base64") {

@@ -83,9 +83,10 @@ pub fn encode(publish: &Publish, stamp: &Stamp<'_>) -> Result<String> {
     let priority = properties.priority.min(MAX_PRIORITY);
     out.push_str("}, \"priority\": ");
     out.push(char::from(b'0' + priority));
-    if text.is_none() {
-        out.push_str(", \"body_encoding\": \"base64\"");
-    }
+    out.push_str(match text {
+        None => ", \"body_encoding\": \"base64\"",
+        Some(_) => ", \"body_encoding\": null",
+    });
     out.push_str(", \"delivery_tag\": ");
     string(&mut out, stamp.delivery_tag);
     out.push('}');
