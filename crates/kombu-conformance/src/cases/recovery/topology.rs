@@ -5,6 +5,7 @@ use std::time::Duration;
 use kombu_core::{Binding, Connection, ErrorKind, Exchange, Queue};
 
 use super::{BACK, until_down, until_up};
+use crate::address;
 use crate::case::cases;
 use crate::cases::ack::filled;
 use crate::failure::{Failure, Outcome};
@@ -21,6 +22,7 @@ cases! {
     removed_entities_are_not_made_again ["tcp", "direct"];
     consumer_of_several_queues_is_whole_again ["tcp", "at_least_once"];
     held_messages_of_others_are_untouched ["tcp", "at_least_once"];
+    exclusive_consumer_outlives_its_own_ghost ["tcp", "at_least_once", "heartbeats"];
 }
 
 /// Cuts the link and waits for the next one.
@@ -224,6 +226,28 @@ async fn held_messages_of_others_are_untouched(stage: &Stage) -> Outcome {
     assert_eq!(other.size(queue.name()).await?, 0);
     safe.close().await?;
     cut_off.close().await?;
+    connection.close().await?;
+    Ok(other.close().await?)
+}
+
+async fn exclusive_consumer_outlives_its_own_ghost(stage: &Stage) -> Outcome {
+    let (proxy, first) = stage.proxy().await?;
+    let urls = [first.as_str(), stage.url()].map(|url| address::with_option(url, "heartbeat=1"));
+    let connection =
+        stage.builder_for(urls.join(";")).connect_timeout(Duration::from_secs(1)).connect().await?;
+    let queue = filled(stage, &connection, 1).await?;
+    let mut consumer = connection.consumer(&queue).exclusive(true).start().await?;
+    assert_eq!(wait::ids(&mut consumer, 1).await?, [0]);
+    // The broker does not notice for a while, and has an exclusive consumer all that time.
+    proxy.freeze();
+    until_down(&connection).await?;
+    until_up(&connection).await?;
+    let other = stage.connect().await?;
+    other.producer().await?.publish(&1).to("", queue.name()).await?;
+    let delivery = next_within(BACK, &mut consumer).await?;
+    assert_eq!(delivery.decode::<u64>()?, 1);
+    delivery.ack().await?;
+    consumer.close().await?;
     connection.close().await?;
     Ok(other.close().await?)
 }
