@@ -1,9 +1,9 @@
 //! Direct and fanout exchanges, bindings and unbinding.
 
-use kombu_core::{Binding, Connection, Exchange, Producer};
+use kombu_core::{Binding, Connection, ErrorKind, Exchange, Producer};
 
 use crate::case::cases;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, refused};
 use crate::stage::Stage;
 use crate::wait;
 
@@ -17,6 +17,7 @@ cases! {
     rebinding_is_idempotent ["direct"];
     fanout_ignores_the_key ["fanout"];
     fanout_reaches_queues_of_other_connections ["fanout", "shared_bindings"];
+    unroutable_goes_to_the_alternate_exchange ["direct", "fanout"];
     exchanges_are_apart ["direct"];
     delivery_says_where_it_was_published ["direct"];
 }
@@ -178,6 +179,24 @@ async fn fanout_reaches_queues_of_other_connections(stage: &Stage) -> Outcome {
         connection.close().await?;
     }
     Ok(publisher.close().await?)
+}
+
+async fn unroutable_goes_to_the_alternate_exchange(stage: &Stage) -> Outcome {
+    let connection = stage.connect().await?;
+    let lost = stage.fanout("lost");
+    let exchange = stage.direct("media").argument("alternate-exchange", lost.name());
+    let (usual, found) = (stage.queue("usual"), stage.queue("found").bind(&lost, ""));
+    connection.declare_queue(&found).await?;
+    if let Err(error) = connection.declare_exchange(&exchange).await {
+        refused(Err::<(), _>(error), &[ErrorKind::Unsupported])?;
+        return Err(Failure::Ignored("alternate exchanges are refused".to_owned()));
+    }
+    connection.declare_queue(&usual.clone().bind(&exchange, "key")).await?;
+    let producer = connection.producer().await?.mandatory(stage.can.mandatory);
+    publish_keys(&producer, &exchange, &["key", "other"]).await?;
+    assert_eq!(arrived(&connection, usual.name()).await?, ["key"]);
+    assert_eq!(arrived(&connection, found.name()).await?, ["other"]);
+    Ok(connection.close().await?)
 }
 
 async fn exchanges_are_apart(stage: &Stage) -> Outcome {

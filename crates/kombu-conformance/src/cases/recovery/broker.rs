@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kombu_core::{Connection, ErrorKind};
+use kombu_core::{Connection, ErrorKind, Queue};
 
 use super::traffic::Traffic;
 use super::{BACK, until_down, until_up};
@@ -24,6 +24,7 @@ cases! {
     short_pause_loses_nothing ["control", "at_least_once"];
     alarm_holds_publishes_back_and_lets_them_go ["control", "at_least_once"];
     confirmed_messages_survive_a_crash ["control", "persistence"];
+    transient_entities_are_made_again ["control", "exclusive_queues", "fanout", "mandatory"];
     connecting_waits_for_a_broker_that_starts ["control", "persistence"];
 }
 
@@ -162,6 +163,42 @@ async fn confirmed_messages_survive_a_crash(stage: &Stage) -> Outcome {
     assert_eq!(came, (0..200).collect::<Vec<_>>());
     consumer.close().await?;
     Ok(connection.close().await?)
+}
+
+async fn transient_entities_are_made_again(stage: &Stage) -> Outcome {
+    let (from, to) = pair(stage).await?;
+    let exchange = stage.fanout("news").durable(false);
+    let queues = [
+        stage.queue("shared").durable(false).bind(&exchange, ""),
+        stage.queue("own").durable(false).exclusive(true).bind(&exchange, ""),
+        Queue::new("").durable(false).exclusive(true).bind(&exchange, ""),
+    ];
+    let mut consumers = Vec::new();
+    for queue in &queues {
+        consumers.push(to.consumer(queue).start().await?);
+    }
+    from.declare_exchange(&exchange).await?;
+    stage.control(Action::Restart).await?;
+    let producer = from.producer().await?.mandatory(true).timeout(BACK);
+    // Published again and again, until each queue has it: it is not to be known when it is bound.
+    for (id, consumer) in consumers.iter_mut().enumerate() {
+        let pause = Duration::from_millis(50);
+        wait::eventually_within(BACK, pause, "a transient queue to be back", async || {
+            match producer.publish(&id).to(exchange.name(), "").await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Unroutable => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+            match tokio::time::timeout(pause, consumer.next()).await {
+                Ok(Some(delivery)) => delivery?.ack().await.map(|()| true).map_err(Failure::from),
+                Ok(None) => Err(Failure::new("the consumer's stream ended")),
+                Err(_elapsed) => Ok(false),
+            }
+        })
+        .await?;
+    }
+    from.close().await?;
+    Ok(to.close().await?)
 }
 
 async fn connecting_waits_for_a_broker_that_starts(stage: &Stage) -> Outcome {

@@ -1,8 +1,10 @@
 //! What was declared is there again on the next link, and windows are as they were.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kombu_core::{Binding, Connection, ErrorKind, Exchange, Queue};
+use tokio::sync::watch;
 
 use super::{BACK, until_down, until_up};
 use crate::address;
@@ -11,7 +13,7 @@ use crate::cases::ack::filled;
 use crate::failure::{Failure, Outcome};
 use crate::proxy::Proxy;
 use crate::stage::Stage;
-use crate::wait::{self, hold, is_waiting, next_within, size_becomes};
+use crate::wait::{self, hold, is_waiting, next_within, size_becomes, within};
 
 cases! {
     prefetch_is_the_same_on_the_next_link ["tcp", "at_least_once"];
@@ -21,6 +23,7 @@ cases! {
     deleted_entities_are_made_again ["tcp", "direct", "mandatory"];
     removed_entities_are_not_made_again ["tcp", "direct"];
     consumer_of_several_queues_is_whole_again ["tcp", "at_least_once"];
+    handlers_go_on_over_a_cut ["tcp", "at_least_once"];
     held_messages_of_others_are_untouched ["tcp", "at_least_once"];
     exclusive_consumer_outlives_its_own_ghost ["tcp", "at_least_once", "heartbeats"];
 }
@@ -204,6 +207,41 @@ async fn consumer_of_several_queues_is_whole_again(stage: &Stage) -> Outcome {
     Ok(other.close().await?)
 }
 
+async fn handlers_go_on_over_a_cut(stage: &Stage) -> Outcome {
+    let (proxy, url) = stage.proxy().await?;
+    let connection = stage.builder_for(&url).connect().await?;
+    let other = stage.connect().await?;
+    let queue = filled(stage, &other, 200).await?;
+    let consumer = connection.consumer(&queue).prefetch(10).start().await?;
+    let (handled, mut seen) = watch::channel(BTreeSet::new());
+    let working = consumer.run(4, std::future::pending(), move |delivery| {
+        let handled = handled.clone();
+        async move {
+            let id: u64 = delivery.decode()?;
+            delivery.ack_confirmed().await?;
+            handled.send_if_modified(|ids| ids.insert(id));
+            Ok(())
+        }
+    });
+    let cutting = async {
+        for count in [50, 100, 150] {
+            let enough = |ids: &BTreeSet<u64>| ids.len() >= count;
+            within(BACK, "messages to be handled", seen.wait_for(enough)).await??;
+            proxy.cut();
+        }
+        let all = |ids: &BTreeSet<u64>| ids.len() == 200;
+        within(BACK, "all messages to be handled", seen.wait_for(all)).await??;
+        size_becomes(&other, queue.name(), 0).await
+    };
+    tokio::select! {
+        ended = working => ended?,
+        cut = cutting => cut?,
+    }
+    connection.close().await?;
+    size_becomes(&other, queue.name(), 0).await?;
+    Ok(other.close().await?)
+}
+
 async fn held_messages_of_others_are_untouched(stage: &Stage) -> Outcome {
     let (proxy, url) = stage.proxy().await?;
     let connection = stage.builder_for(&url).connect().await?;
@@ -237,7 +275,8 @@ async fn exclusive_consumer_outlives_its_own_ghost(stage: &Stage) -> Outcome {
         stage.builder_for(urls.join(";")).connect_timeout(Duration::from_secs(1)).connect().await?;
     let queue = filled(stage, &connection, 1).await?;
     let mut consumer = connection.consumer(&queue).exclusive(true).start().await?;
-    assert_eq!(wait::ids(&mut consumer, 1).await?, [0]);
+    wait::next(&mut consumer).await?.ack_confirmed().await?;
+    connection.ping().await?;
     // The broker does not notice for a while, and has an exclusive consumer all that time.
     proxy.freeze();
     until_down(&connection).await?;
