@@ -20,6 +20,9 @@ pub(crate) async fn connect(
         .connect_timeout(timeout)
         .client_name(concat!("kombu ", env!("CARGO_PKG_VERSION")))
         .retry(RetryPolicy::once())
+        // A broker may restart meanwhile, which takes some half a minute.
+        .recovery(RetryPolicy::recover().interval_max(Duration::from_secs(2)))
+        .publish_timeout(PUBLISH_TIMEOUT)
         .options(options.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect());
     session.interrupt.unless(builder.connect()).await
 }
@@ -72,3 +75,6 @@ pub(crate) async fn ensure_bound(
     channel.bind_queue(queue, &Binding::new(exchange, routing_key)).await?;
     Ok(ensured)
 }
+
+/// How long one publish may take, waiting for a lost broker to come back included.
+pub(crate) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);

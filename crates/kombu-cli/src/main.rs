@@ -5,7 +5,8 @@ mod cli;
 mod commands;
 mod connect;
 mod end;
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
+#[cfg(feature = "memory")]
 mod flows;
 mod interrupt;
 mod json_line;

@@ -54,7 +54,7 @@ mod tests {
                 Value::Tagged(Tag::Date, "2020-01-02".to_owned()),
             ),
         ] {
-            let pair = pair(text).ok().expect(text);
+            let pair = pair(text).expect(text);
             assert_eq!((pair.name.as_str(), pair.value), ("n", expected), "{text}");
         }
     }

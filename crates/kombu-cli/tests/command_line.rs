@@ -231,10 +231,21 @@ fn transports_lists_all_schemes_with_their_features() {
     let output = kombu(&["transports"]);
     assert_eq!(output.status.code(), Some(0));
     let table = out(&output);
-    for scheme in kombu::transport::KNOWN_SCHEMES {
-        let row = table.lines().find(|row| row.split_whitespace().next() == Some(scheme.1));
-        let row = row.expect("each feature has a row");
-        assert!(row.split_whitespace().any(|word| word == scheme.0), "{row}");
+    let row = |feature: &str| {
+        let row = table.lines().find(|row| row.split_whitespace().next() == Some(feature));
+        row.expect("each feature has a row").split_whitespace().collect::<Vec<_>>()
+    };
+    let enabled = kombu::transports::enabled();
+    for transport in enabled.iter() {
+        let row = row(transport.name());
+        assert_eq!(row[1], "yes", "{row:?}");
+        assert_eq!(row[2..], *transport.schemes(), "{row:?}");
+    }
+    for (scheme, feature) in kombu::transport::KNOWN_SCHEMES {
+        let row = row(feature);
+        if !enabled.iter().any(|transport| transport.name() == *feature) {
+            assert!(row[1] == "no" && row[2..].contains(scheme), "{row:?}");
+        }
     }
     assert!(table.lines().any(|row| row.starts_with("zookeeper") && row.contains(" no ")));
 }

@@ -1,6 +1,5 @@
 //! `kombu move`.
 
-use std::future::Future;
 use std::time::Duration;
 
 use clap::Args;
@@ -60,6 +59,7 @@ impl Move {
         let consumer = session.interrupt.unless(self.consumer(&source)).await?;
         let mut transfer = Transfer {
             source: &source,
+            producer: &producer,
             queue: &self.from_queue,
             settler: Settler::new(Fate::Ack, self.count, self.prefetch()),
             window: Window::new(),
@@ -70,12 +70,7 @@ impl Move {
                 self.count.map_or(waiting, |count| count.min(waiting)),
             ),
         };
-        let outcome = transfer.run(session, consumer, self.count, |delivery| {
-            let acker = delivery.acker();
-            let publication = producer.publish_message(delivery.message().clone());
-            async move { publication.await.map(|()| acker) }
-        });
-        let outcome = outcome.await;
+        let outcome = transfer.run(session, consumer, self.count).await;
         transfer.progress.finish_and_clear();
         let moved = transfer.moved;
         let closed = (source.close().await, target.close().await);
@@ -106,6 +101,7 @@ impl Move {
 /// A move under way.
 struct Transfer<'a> {
     source: &'a Connection,
+    producer: &'a Producer,
     queue: &'a str,
     settler: Settler,
     window: Window<Acker>,
@@ -117,21 +113,17 @@ struct Transfer<'a> {
 impl Transfer<'_> {
     /// Moves until the count, the end of the queue, an interrupt or a failure, then waits for
     /// what is under way, and gives back what was fetched besides.
-    async fn run<F>(
+    async fn run(
         &mut self,
         session: &mut Session,
         mut consumer: Consumer,
         count: Option<u64>,
-        publish: impl Fn(Delivery) -> F,
-    ) -> Outcome
-    where
-        F: Future<Output = kombu::Result<Acker>> + Send + 'static,
-    {
-        let mut outcome = self.fetch(session, &mut consumer, count, &publish).await;
+    ) -> Outcome {
+        let mut outcome = self.fetch(session, &mut consumer, count).await;
         consumer.cancel().await;
         if matches!(outcome, Ok(End::Done)) {
             // What was on its way when the queue was found empty.
-            outcome = self.fetch(session, &mut consumer, count, &publish).await;
+            outcome = self.fetch(session, &mut consumer, count).await;
         }
         while let Some(fate) = self.window.next().await {
             if let Err(stop) = self.confirmed(fate)
@@ -149,16 +141,12 @@ impl Transfer<'_> {
     }
 
     /// Moves until there is nothing more to fetch.
-    async fn fetch<F>(
+    async fn fetch(
         &mut self,
         session: &mut Session,
         consumer: &mut Consumer,
         count: Option<u64>,
-        publish: &impl Fn(Delivery) -> F,
-    ) -> Outcome
-    where
-        F: Future<Output = kombu::Result<Acker>> + Send + 'static,
-    {
+    ) -> Outcome {
         while count.is_none_or(|count| self.received < count) {
             tokio::select! {
                 biased;
@@ -167,7 +155,7 @@ impl Transfer<'_> {
                 next = consumer.next(), if self.window.has_room() => {
                     let Some(delivery) = next else { break };
                     self.received += 1;
-                    self.window.push(publish(delivery?));
+                    self.publish(delivery?).await;
                 }
                 () = sleep(LULL), if self.window.is_empty() => {
                     if self.source.size(self.queue).await? == 0 {
@@ -177,6 +165,13 @@ impl Transfer<'_> {
             }
         }
         Ok(End::Done)
+    }
+
+    async fn publish(&mut self, delivery: Delivery) {
+        let (message, acker) = delivery.into_parts();
+        let again = self.producer.publish_message(message.clone());
+        let publication = self.producer.publish_message(message);
+        self.window.push(acker, publication, again, |error| error).await;
     }
 
     /// Acknowledges a message that has arrived.

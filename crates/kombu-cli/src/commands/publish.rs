@@ -80,7 +80,7 @@ impl Publish {
         let (confirmed, outcome) = match first {
             None => self.publish_lines(session, &producer, &serializer).await,
             Some(body) => {
-                let publication = self.publication(&producer, &serializer, body);
+                let publication = self.publication(&producer, &serializer, &body);
                 match session.interrupt.unless(publication.into_future()).await {
                     Ok(()) => (1, Ok(End::Done)),
                     Err(stop) => (0, Err(stop)),
@@ -133,7 +133,12 @@ impl Publish {
         })
     }
 
-    fn publication(&self, producer: &Producer, serializer: &Serializer, body: Body) -> Publication {
+    fn publication(
+        &self,
+        producer: &Producer,
+        serializer: &Serializer,
+        body: &Body,
+    ) -> Publication {
         let mut publication = serializer.publication(producer, body);
         for header in &self.headers {
             publication = publication.header(header.name.clone(), header.value.clone());
@@ -177,10 +182,10 @@ impl Publish {
                     let Some(line) = line else { break };
                     match serializer.line(line, number) {
                         Ok(Some(body)) => {
-                            let publication = self.publication(producer, serializer, body);
-                            window.push(async move {
-                                publication.await.map_err(|error| error.with("line", number))
-                            });
+                            let publication = self.publication(producer, serializer, &body);
+                            let again = self.publication(producer, serializer, &body);
+                            let explain = move |error: kombu::Error| error.with("line", number);
+                            window.push((), publication, again, explain).await;
                         }
                         Ok(None) => {}
                         Err(stop) => outcome = Err(stop),

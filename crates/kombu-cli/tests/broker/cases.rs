@@ -4,7 +4,7 @@ use kombu::BrokerUrls;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::command::{Broker, bodies, ended, objects, text};
+use crate::command::{Broker, ended, expect_bodies, objects, text};
 
 /// A case, and the capabilities that it needs.
 pub(crate) struct Case {
@@ -92,7 +92,7 @@ fn ten_thousand_lines_keep_their_order(broker: &Broker) {
     let queue = broker.queue("q");
     broker.publish_numbers(&queue, 10_000);
     broker.wait_for_size(&queue, 10_000);
-    assert_eq!(bodies(&broker.take(&queue, 10_000)), (1..=10_000).collect::<Vec<_>>());
+    expect_bodies(&broker.take(&queue, 10_000), 1..=10_000);
     broker.wait_for_size(&queue, 0);
 }
 
@@ -100,16 +100,16 @@ fn rejected_messages_are_gone_and_requeued_ones_stay(broker: &Broker) {
     let queue = broker.queue("q");
     broker.publish_numbers(&queue, 5);
     let look = ["--queue", &queue, "--requeue", "--timeout", "30", "--count", "3"];
-    assert_eq!(bodies(&objects(&broker.done("consume", &look))), [1, 2, 3]);
+    expect_bodies(&objects(&broker.done("consume", &look)), 1..=3);
     broker.wait_for_size(&queue, 5);
     let messages = broker.take(&queue, 2);
-    assert_eq!(bodies(&messages), [1, 2]);
+    expect_bodies(&messages, 1..=2);
     assert!(messages.iter().all(|message| message["redelivered"] == true));
     let reject = ["--queue", &queue, "--reject", "--timeout", "30", "--count", "2"];
-    assert_eq!(bodies(&objects(&broker.done("consume", &reject))), [3, 4]);
+    expect_bodies(&objects(&broker.done("consume", &reject)), 3..=4);
     broker.wait_for_size(&queue, 1);
     let last = broker.take(&queue, 1);
-    assert_eq!(bodies(&last), [5]);
+    expect_bodies(&last, 5..=5);
     assert_eq!(last[0]["redelivered"], false, "more was fetched than was asked for");
 }
 
@@ -118,7 +118,7 @@ fn without_acknowledgements_all_is_written(broker: &Broker) {
     broker.publish_numbers(&queue, 500);
     let some = ["--queue", &queue, "--no-ack", "--timeout", "30", "--count", "10"];
     let some = objects(&broker.done("consume", &some));
-    assert_eq!(bodies(&some), (1..=10).collect::<Vec<_>>());
+    expect_bodies(&some, 1..=10);
     broker.wait_for_size(&queue, 490);
 
     let mut consumer = broker.start("consume", &["--queue", &queue, "--no-ack"]);
@@ -129,14 +129,14 @@ fn without_acknowledgements_all_is_written(broker: &Broker) {
     let (status, err) = consumer.end();
     assert_eq!((status.code(), err.as_str()), (Some(130), ""));
     seen.extend(broker.take(&queue, broker.size(&queue)));
-    assert_eq!(bodies(&seen), (11..=500).collect::<Vec<_>>());
+    expect_bodies(&seen, 11..=500);
 }
 
 fn a_timeout_ends_with_3(broker: &Broker) {
     let queue = broker.queue("q");
     broker.publish_numbers(&queue, 1);
     let output = broker.run("consume", &["--queue", &queue, "--count", "2", "--timeout", "2"]);
-    assert_eq!(bodies(&objects(&ended(&output, 3))), [1]);
+    expect_bodies(&objects(&ended(&output, 3)), 1..=1);
     assert_eq!(text(&output.stderr), "");
     broker.wait_for_size(&queue, 0);
 }
@@ -156,7 +156,7 @@ fn an_interrupt_ends_with_130_and_loses_nothing(broker: &Broker) {
         let left = 500 - seen.len() as u64;
         broker.wait_for_size(&queue, left);
         seen.extend(broker.take(&queue, left));
-        assert_eq!(bodies(&seen), (1..=500).collect::<Vec<_>>());
+        expect_bodies(&seen, 1..=500);
     }
 }
 
@@ -204,7 +204,7 @@ fn messages_are_moved_as_they_are(broker: &Broker) {
     assert_eq!((rest.status.code(), text(&rest.stderr)), (Some(0), "moved 990\n"));
     broker.wait_for_size(&from, 0);
     let moved = broker.take(&to, 1001);
-    assert_eq!(bodies(&moved), (0..=1000).collect::<Vec<_>>());
+    expect_bodies(&moved, 0..=1000);
     assert_eq!(moved[0]["properties"]["priority"], 3);
     assert_eq!(moved[0]["content_type"], "application/json");
     assert!(!moved[0]["headers"]["day"].is_null());
@@ -220,7 +220,7 @@ fn two_queues_are_consumed_together(broker: &Broker) {
     for queue in [&one, &two] {
         let own: Vec<_> =
             messages.iter().filter(|message| message["queue"] == json!(queue)).cloned().collect();
-        assert_eq!(bodies(&own), (1..=20).collect::<Vec<_>>());
+        expect_bodies(&own, 1..=20);
         broker.wait_for_size(queue, 0);
     }
 }
@@ -249,7 +249,7 @@ fn topics_reach_the_queues_bound_to_them(broker: &Broker) {
     let message = &broker.take(&hd, 1)[0];
     assert_eq!(message["exchange"], json!(exchange));
     assert_eq!(message["routing_key"], "video.hd");
-    assert_eq!(bodies(&broker.take(&all, 2)), [1, 2]);
+    expect_bodies(&broker.take(&all, 2), 1..=2);
 
     let other = broker.run("publish", &["--exchange", &exchange, "--type", "fanout", "4"]);
     let line = text(&other.stderr);
@@ -300,7 +300,7 @@ fn a_wrong_password_is_said_and_not_shown(broker: &Broker) {
     ] {
         let output = other.run(subcommand, arguments);
         let line = text(&output.stderr);
-        assert!(line.starts_with("kombu: cannot connect: access refused"), "{line}");
+        assert!(line.starts_with("kombu: cannot ") && line.contains("access refused"), "{line}");
         assert!(line.lines().count() == 1 && !line.contains("hunter2"), "{line}");
         ended(&output, 1);
     }

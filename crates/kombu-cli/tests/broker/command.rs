@@ -1,6 +1,7 @@
 //! Running the command against a broker, with a limit on everything.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::RangeInclusive;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -219,9 +220,14 @@ pub(crate) fn objects(lines: &str) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
 }
 
-/// The bodies of messages.
-pub(crate) fn bodies(messages: &[Value]) -> Vec<u64> {
-    messages.iter().map(|message| message["body"].as_u64().expect("a number")).collect()
+/// Checks that the bodies of messages are these numbers, in order.
+pub(crate) fn expect_bodies(messages: &[Value], expected: RangeInclusive<u64>) {
+    let bodies: Vec<_> = messages.iter().map(|message| message["body"].as_u64()).collect();
+    let expected: Vec<_> = expected.map(Some).collect();
+    if let Some(at) = bodies.iter().zip(&expected).position(|(body, wanted)| body != wanted) {
+        panic!("body {at} is {:?}, not {:?}", bodies[at], expected[at]);
+    }
+    assert_eq!(bodies.len(), expected.len(), "so many messages came");
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
