@@ -39,6 +39,7 @@ pub(crate) struct Tls {
 pub(crate) struct Dialled {
     pub(crate) stream: Stream,
     pub(crate) greeting: Greeting,
+    #[cfg(feature = "amqprs")]
     pub(crate) peer: SocketAddr,
     pub(crate) cut: Cut,
     /// Resolves when the stream is dropped, hence when its driver has ended.
@@ -72,6 +73,7 @@ impl Target {
     async fn connect(&self, stage: &mut &'static str) -> Result<Dialled> {
         let tcp = self.connect_tcp().await.map_err(|error| error.during(stage))?;
         let failed = |error: io::Error| Error::lost(error.to_string()).caused_by(error);
+        #[cfg(feature = "amqprs")]
         let peer = tcp.peer_addr().map_err(failed)?;
         let (tcp, cut) = Cut::of(tcp).map_err(failed)?;
         let mut io = match &self.tls {
@@ -86,7 +88,14 @@ impl Target {
         *stage = "get the broker's greeting";
         let greeting = greet(&mut io).await.map_err(|error| error.during(stage))?;
         let (stream, dropped) = Stream::new(io, &greeting);
-        Ok(Dialled { stream, greeting, peer, cut, dropped })
+        Ok(Dialled {
+            stream,
+            greeting,
+            #[cfg(feature = "amqprs")]
+            peer,
+            cut,
+            dropped,
+        })
     }
 
     async fn connect_tcp(&self) -> Result<TcpStream> {

@@ -33,6 +33,7 @@ pub(crate) struct LapinLink {
     connection: Connection,
     server: ServerInfo,
     nack: bool,
+    #[cfg(feature = "amqprs")]
     peer: std::net::SocketAddr,
     cut: Arc<Cut>,
     fate: Arc<Fate>,
@@ -103,6 +104,7 @@ impl LapinLink {
             connection,
             server: dialled.greeting.server.clone(),
             nack: dialled.greeting.has_nack(),
+            #[cfg(feature = "amqprs")]
             peer: dialled.peer,
             cut: Arc::new(cut.keep()),
             fate,
@@ -122,6 +124,7 @@ impl LapinLink {
         self.nack
     }
 
+    #[cfg(feature = "amqprs")]
     pub(crate) fn peer(&self) -> std::net::SocketAddr {
         self.peer
     }
@@ -131,11 +134,13 @@ impl LapinLink {
     }
 
     /// The negotiated heartbeat in seconds; 0 for none.
+    #[cfg(feature = "amqprs")]
     pub(crate) fn heartbeat(&self) -> u16 {
         self.connection.configuration().heartbeat()
     }
 
     /// Whether broker and client agreed on frames without limit.
+    #[cfg(feature = "amqprs")]
     pub(crate) fn frames_are_unlimited(&self) -> bool {
         self.connection.configuration().frame_max() == u32::MAX
     }

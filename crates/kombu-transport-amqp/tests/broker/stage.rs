@@ -19,6 +19,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 type Act = fn(Stage) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A case.
+#[derive(Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// The variables that it needs, without `KOMBU_TEST_AMQP_`.
