@@ -13,9 +13,10 @@ use kombu_core::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::channel::{Channel, VirtualChannel};
+use crate::channel::Channel;
 use crate::consumer::Consumer;
 use crate::ended::Ended;
+use crate::handle::VirtualChannel;
 use crate::interrupt::Interrupt;
 use crate::lock::lock;
 use crate::options::VirtualOptions;

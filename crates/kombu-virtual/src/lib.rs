@@ -10,6 +10,7 @@ pub mod envelope;
 mod equivalence;
 pub mod expiry;
 mod fetch;
+mod handle;
 mod interrupt;
 mod local_topology;
 mod lock;

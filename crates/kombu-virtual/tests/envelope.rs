@@ -192,7 +192,7 @@ fn rubbish_is_refused_in_words() {
         ("{}", "\"body\""),
         (r#"{"body": "", "properties": []}"#, "\"properties\""),
         (r#"{"body": "", "properties": {}} x"#, "the end of the text"),
-        (r#"{"body": "", "properties": {"priority": 1"#, "the end of a list or object"),
+        (r#"{"body": "", "properties": {"priority": 1"#, "a closing bracket"),
         (r#"{"body": "a", "properties": {"body_encoding": "base64"}}"#, "base64"),
     ] {
         let error = decode(text.as_bytes()).unwrap_err();

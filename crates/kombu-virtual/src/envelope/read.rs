@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kombu_core::codec::json;
 use kombu_core::{DeliveryMode, Error, ErrorKind, Message, Properties, Result, Table, Value};
 
-use super::scan::{Raw, fields};
+use super::scan::{Raw, Scanner};
 use super::{Envelope, MAX_PRIORITY};
 
 /// Reads an envelope.
@@ -33,57 +33,69 @@ fn read(stored: &[u8]) -> Result<Envelope> {
     })?;
     let mut envelope = Envelope::default();
     let mut properties = Properties::new();
-    let (mut body, mut given, mut redelivered) = (None, None, None);
-    for field in fields(text) {
-        let (name, raw) = field?;
-        match &*name {
-            "body" => body = Some(raw),
-            "content-type" => properties.content_type = self::text(raw)?.map(known),
-            "content-encoding" => properties.content_encoding = self::text(raw)?.map(known),
-            "headers" => properties.headers = headers(raw)?,
-            "properties" => given = Some(raw).filter(|raw| !raw.is_null()),
-            "redelivered" => redelivered = Some(raw),
-            _ => {}
-        }
-    }
-    envelope.redelivered = redelivered.is_some_and(is_true)
-        || properties.headers.get("redelivered").and_then(Value::as_bool) == Some(true);
-    let mut body_encoding = None;
-    match given.map(Raw::object) {
-        Some(Some(given)) => {
-            for field in given {
-                let (name, raw) = field?;
-                match &*name {
-                    "body_encoding" => body_encoding = self::text(raw)?,
-                    "delivery_tag" => envelope.delivery_tag = self::text(raw)?,
-                    "delivery_info" => envelope.take_delivery_info(raw)?,
-                    _ => take_property(&mut properties, &name, raw)?,
-                }
+    let (mut body, mut body_encoding) = (None, None);
+    // Whether there are properties, where the object is not merely without them.
+    let mut has_properties = None;
+    let mut scanner = Scanner::new(text);
+    scanner.object(|scanner, name| {
+        match name {
+            "body" => body = Some(scanner.value()?),
+            "content-type" => {
+                properties.content_type = self::text(scanner.value()?)?.map(known);
             }
+            "content-encoding" => {
+                properties.content_encoding = self::text(scanner.value()?)?.map(known);
+            }
+            "headers" => properties.headers = headers(scanner.value()?)?,
+            "properties" => {
+                let other = scanner.object_or_else(|scanner, name| match name {
+                    "delivery_info" => envelope.take_delivery_info(scanner),
+                    "delivery_tag" => {
+                        envelope.delivery_tag = string(scanner.value()?)?;
+                        Ok(())
+                    }
+                    "body_encoding" => {
+                        body_encoding = self::text(scanner.value()?)?;
+                        Ok(())
+                    }
+                    _ => take_property(&mut properties, name, scanner.value()?),
+                })?;
+                has_properties = match other {
+                    None => Some(true),
+                    Some(raw) if raw.is_null() => None,
+                    Some(_) => Some(false),
+                };
+            }
+            "redelivered" => envelope.redelivered |= is_true(scanner.value()?),
+            _ => drop(scanner.value()?),
         }
-        None if body.is_some() => {}
-        _ => {
-            return Err(Error::new(
-                ErrorKind::Decode,
-                "an envelope is an object with \"body\" and an object \"properties\"",
-            ));
-        }
+        Ok(())
+    })?;
+    scanner.end()?;
+    if !has_properties.unwrap_or(body.is_some()) {
+        return Err(Error::new(
+            ErrorKind::Decode,
+            "an envelope is an object with \"body\" and an object \"properties\"",
+        ));
     }
+    envelope.redelivered |=
+        properties.headers.get("redelivered").and_then(Value::as_bool) == Some(true);
     envelope.message = Message::new(read_body(body, body_encoding.as_deref())?, properties);
     Ok(envelope)
 }
 
 impl Envelope {
-    fn take_delivery_info(&mut self, raw: Raw<'_>) -> Result<()> {
-        for field in raw.object().into_iter().flatten() {
-            let (name, raw) = field?;
-            match &*name {
-                "exchange" => self.exchange = text(raw)?.unwrap_or_default(),
-                "routing_key" => self.routing_key = text(raw)?.unwrap_or_default(),
+    fn take_delivery_info(&mut self, scanner: &mut Scanner<'_>) -> Result<()> {
+        scanner.object_or_else(|scanner, name| {
+            let raw = scanner.value()?;
+            match name {
+                "exchange" => self.exchange = string(raw)?.unwrap_or_default(),
+                "routing_key" => self.routing_key = string(raw)?.unwrap_or_default(),
                 "redelivered" => self.redelivered |= is_true(raw),
                 _ => {}
             }
-        }
+            Ok(())
+        })?;
         Ok(())
     }
 }
@@ -92,14 +104,14 @@ fn take_property(properties: &mut Properties, name: &str, raw: Raw<'_>) -> Resul
     match name {
         "delivery_mode" => properties.delivery_mode = mode(&raw.parse()?),
         "priority" => properties.priority = priority(raw)?,
-        "correlation_id" => properties.correlation_id = text(raw)?,
-        "reply_to" => properties.reply_to = text(raw)?,
-        "message_id" => properties.message_id = text(raw)?,
-        "type" => properties.kind = text(raw)?,
-        "user_id" => properties.user_id = text(raw)?,
-        "app_id" => properties.app_id = text(raw)?,
-        "cluster_id" => properties.cluster_id = text(raw)?,
-        "expiration" => properties.expiration = text(raw)?,
+        "correlation_id" => properties.correlation_id = string(raw)?,
+        "reply_to" => properties.reply_to = string(raw)?,
+        "message_id" => properties.message_id = string(raw)?,
+        "type" => properties.kind = string(raw)?,
+        "user_id" => properties.user_id = string(raw)?,
+        "app_id" => properties.app_id = string(raw)?,
+        "cluster_id" => properties.cluster_id = string(raw)?,
+        "expiration" => properties.expiration = string(raw)?,
         _ => match raw.parse()? {
             Value::Null => {}
             value => match value.as_i64().map(u64::try_from) {
@@ -169,9 +181,9 @@ fn untag(value: Value) -> Value {
 }
 
 /// A text, or the text of a number.
-fn text(raw: Raw<'_>) -> Result<Option<String>> {
+fn text(raw: Raw<'_>) -> Result<Option<Cow<'_, str>>> {
     let value = match raw {
-        Raw::Plain(text) => return Ok(Some(text.to_owned())),
+        Raw::Plain(text) => return Ok(Some(Cow::Borrowed(text))),
         raw => raw.parse()?,
     };
     Ok(match value {
@@ -181,20 +193,20 @@ fn text(raw: Raw<'_>) -> Result<Option<String>> {
         Value::Float(number) => Some(number.to_string()),
         Value::Bool(truth) => Some(truth.to_string()),
         _ => None,
-    })
+    }
+    .map(Cow::Owned))
+}
+
+fn string(raw: Raw<'_>) -> Result<Option<String>> {
+    text(raw).map(|text| text.map(Cow::into_owned))
 }
 
 /// The usual names need no memory of their own.
-fn known(name: String) -> Cow<'static, str> {
-    const KNOWN: [&str; 6] = [
-        "application/json",
-        "utf-8",
-        "binary",
-        "text/plain",
-        "application/data",
-        "application/x-python-serialize",
-    ];
-    KNOWN.into_iter().find(|known| *known == name).map_or(Cow::Owned(name), Cow::Borrowed)
+fn known(name: Cow<'_, str>) -> Cow<'static, str> {
+    KNOWN
+        .into_iter()
+        .find(|known| *known == name)
+        .map_or_else(|| Cow::Owned(name.into_owned()), Cow::Borrowed)
 }
 
 fn number(value: &Value) -> Option<i64> {
@@ -222,6 +234,16 @@ fn mode(value: &Value) -> DeliveryMode {
 fn is_true(raw: Raw<'_>) -> bool {
     raw == Raw::Json("true")
 }
+
+/// Content types and encodings of most messages.
+const KNOWN: [&str; 6] = [
+    "application/json",
+    "utf-8",
+    "binary",
+    "text/plain",
+    "application/data",
+    "application/x-python-serialize",
+];
 
 /// As Python reads it: trailing bits do not matter, nor does missing padding here.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -1,7 +1,5 @@
 //! Steps through JSON objects without building anything.
 
-use std::borrow::Cow;
-
 use kombu_core::codec::json;
 use kombu_core::{Error, ErrorKind, Result, Value};
 use memchr::memchr2;
@@ -27,80 +25,69 @@ impl<'a> Raw<'a> {
     pub(super) fn is_null(self) -> bool {
         self == Self::Json("null")
     }
-
-    /// The fields of an object, if it is one.
-    pub(super) fn object(self) -> Option<Fields<'a>> {
-        match self {
-            Self::Json(text) if text.starts_with('{') => Some(fields(text)),
-            _ => None,
-        }
-    }
 }
 
-/// The fields of an object that fills a text, from first to last.
-pub(super) fn fields(text: &str) -> Fields<'_> {
-    Fields { text, at: 0, state: State::Before }
-}
-
-pub(super) struct Fields<'a> {
+/// A place in a text of JSON.
+pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
-    state: State,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum State {
-    Before,
-    Within,
-    Over,
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(Cow<'a, str>, Raw<'a>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.state == State::Over {
-            return None;
-        }
-        let field = self.step();
-        if !matches!(field, Ok(Some(_))) {
-            self.state = State::Over;
-        }
-        field.transpose()
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
     }
-}
 
-impl<'a> Fields<'a> {
-    fn step(&mut self) -> Result<Option<(Cow<'a, str>, Raw<'a>)>> {
-        if self.state == State::Before {
-            self.expect(b'{')?;
-            if self.take(b'}') {
-                return self.end();
+    /// Steps through an object; `field` is given each key and steps over its value.
+    pub(super) fn object(
+        &mut self,
+        mut field: impl FnMut(&mut Self, &str) -> Result<()>,
+    ) -> Result<()> {
+        self.expect(b'{')?;
+        if self.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            match self.value()? {
+                Raw::Plain(key) => {
+                    self.expect(b':')?;
+                    field(self, key)?;
+                }
+                other => {
+                    let Value::Text(key) = other.parse()? else {
+                        return Err(self.wrong("a key in double quotes"));
+                    };
+                    self.expect(b':')?;
+                    field(self, &key)?;
+                }
             }
-        } else if self.take(b'}') {
-            return self.end();
-        } else {
+            if self.take(b'}') {
+                return Ok(());
+            }
             self.expect(b',')?;
         }
-        self.state = State::Within;
-        let key = match self.value()? {
-            Raw::Plain(key) => Cow::Borrowed(key),
-            other => match other.parse()? {
-                Value::Text(key) => Cow::Owned(key),
-                _ => return Err(self.wrong("a key in double quotes")),
-            },
-        };
-        self.expect(b':')?;
-        Ok(Some((key, self.value()?)))
     }
 
-    fn end(&mut self) -> Result<Option<(Cow<'a, str>, Raw<'a>)>> {
+    /// Steps through an object, or over any other value.
+    pub(super) fn object_or_else(
+        &mut self,
+        field: impl FnMut(&mut Self, &str) -> Result<()>,
+    ) -> Result<Option<Raw<'a>>> {
         self.skip_spaces();
-        if self.at == self.text.len() { Ok(None) } else { Err(self.wrong("the end of the text")) }
+        match self.peek() {
+            Some(b'{') => self.object(field).map(|()| None),
+            _ => self.value().map(Some),
+        }
+    }
+
+    /// Checks that nothing follows.
+    pub(super) fn end(&mut self) -> Result<()> {
+        self.skip_spaces();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.wrong("the end of the text")) }
     }
 
     /// Steps over a value.
-    fn value(&mut self) -> Result<Raw<'a>> {
+    pub(super) fn value(&mut self) -> Result<Raw<'a>> {
         self.skip_spaces();
         let start = self.at;
         match self.peek() {
@@ -211,10 +198,12 @@ mod tests {
 
     fn scanned(text: &str) -> Result<Value> {
         let mut table = kombu_core::Table::new();
-        for field in fields(text) {
-            let (key, raw) = field?;
-            table.insert(key.into_owned(), raw.parse()?);
-        }
+        let mut scanner = Scanner::new(text);
+        scanner.object(|scanner, key| {
+            table.insert(key, scanner.value()?.parse()?);
+            Ok(())
+        })?;
+        scanner.end()?;
         Ok(table.into())
     }
 

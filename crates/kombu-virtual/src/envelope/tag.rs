@@ -1,6 +1,6 @@
 //! Delivery tags.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,23 +14,17 @@ pub fn new_tag() -> String {
         LazyLock::new(|| [RandomState::new(), RandomState::new()]);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let [high, low] = KEYS.each_ref().map(|keys| {
-        let mut hasher = keys.build_hasher();
-        hasher.write_u64(count);
-        // Two processes that were made from one image would have the same keys.
-        hasher.write_u32(std::process::id());
-        hasher.finish()
-    });
+    let [high, low] = KEYS.each_ref().map(|keys| keys.hash_one(count));
     let high = (high & !0xf000) | 0x4000;
     let low = (low & !(0b11 << 62)) | (0b10 << 62);
-    let bits = (u128::from(high) << 64) | u128::from(low);
     let mut text = String::with_capacity(36);
-    for digit in 0..32 {
-        if matches!(digit, 8 | 12 | 16 | 20) {
+    for (index, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        let value = (bits >> (124 - 4 * digit)) & 0xf;
-        text.push(char::from_digit(value as u32, 16).unwrap_or('0'));
+        for digit in [byte >> 4, byte & 0xf] {
+            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
+        }
     }
     text
 }
