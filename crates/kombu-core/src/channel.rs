@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared as SharedFuture};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connection::{Handle, Lease, Shared, lock};
@@ -30,16 +32,17 @@ pub struct Channel(Arc<Inner>);
 struct Inner {
     handle: Arc<Handle>,
     lease: Mutex<Option<Arc<Lease>>>,
-    opening: tokio::sync::Mutex<()>,
+    /// The one attempt to open it that is under way. Whoever waits for it drives it: a caller that
+    /// is not polled holds up nobody.
+    opening: Mutex<Option<Opening>>,
 }
+
+/// An attempt to open a channel, shared by all who need it.
+type Opening = SharedFuture<BoxFuture<'static, Result<Arc<Lease>, Arc<Error>>>>;
 
 impl Channel {
     pub(crate) fn new(handle: Arc<Handle>) -> Self {
-        Self(Arc::new(Inner {
-            handle,
-            lease: Mutex::new(None),
-            opening: tokio::sync::Mutex::new(()),
-        }))
+        Self(Arc::new(Inner { handle, lease: Mutex::new(None), opening: Mutex::new(None) }))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -334,7 +337,8 @@ impl Channel {
         if !exchange.is_declared() || self.shared().topology.has_exchange(exchange) {
             return Ok(());
         }
-        self.declare_exchange(exchange).await
+        // Boxed, here and below: a publication would keep room in its future for what it seldom does.
+        Box::pin(self.declare_exchange(exchange)).await
     }
 
     /// As [`ensure_exchange`](Self::ensure_exchange), for a queue.
@@ -342,7 +346,7 @@ impl Channel {
         if !queue.is_declared() || self.shared().topology.has_queue(queue) {
             return Ok(());
         }
-        self.declare_queue(queue).await.map(drop)
+        Box::pin(self.declare_queue(queue)).await.map(drop)
     }
 
     /// The raw channel on the present link, opened if needed.
@@ -350,7 +354,7 @@ impl Channel {
         if let Some(lease) = self.live_lease() {
             return Ok(lease);
         }
-        timeout_at(deadline, self.open_lease(deadline))
+        Box::pin(timeout_at(deadline, self.open_lease()))
             .await
             .map_err(|_| self.shared().timed_out("open channel"))
             .flatten()
@@ -364,20 +368,28 @@ impl Channel {
             .cloned()
     }
 
-    async fn open_lease(&self, deadline: Instant) -> Result<Arc<Lease>> {
-        let _one_opens = self.0.opening.lock().await;
-        if let Some(lease) = self.live_lease() {
-            return Ok(lease);
+    async fn open_lease(&self) -> Result<Arc<Lease>> {
+        let opening = {
+            let mut opening = lock(&self.0.opening);
+            // One that somebody else finished meanwhile is as good.
+            if let Some(lease) = self.live_lease() {
+                return Ok(lease);
+            }
+            opening
+                .get_or_insert_with(|| {
+                    open(Arc::clone(self.shared()), self.deadline()).boxed().shared()
+                })
+                .clone()
+        };
+        let opened = opening.clone().await;
+        let mut under_way = lock(&self.0.opening);
+        if under_way.as_ref().is_some_and(|other| other.ptr_eq(&opening)) {
+            *under_way = None;
+            if let Ok(lease) = &opened {
+                *lock(&self.0.lease) = Some(Arc::clone(lease));
+            }
         }
-        let link = self.shared().link(deadline).await?;
-        let raw = link
-            .raw
-            .open_channel()
-            .await
-            .map_err(|error| error.during("open channel").with("url", &link.url))?;
-        let lease = Arc::new(Lease::new(link.generation, raw, self.shared().control()));
-        *lock(&self.0.lease) = Some(Arc::clone(&lease));
-        Ok(lease)
+        opened.map_err(|error| error.duplicate())
     }
 
     /// Stops using a raw channel that an error showed to be dead.
@@ -427,6 +439,20 @@ impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("lease", &*lock(&self.0.lease)).finish()
     }
+}
+
+/// Opens a raw channel on the present link, or the next one.
+async fn open(shared: Arc<Shared>, deadline: Instant) -> Result<Arc<Lease>, Arc<Error>> {
+    let opened = async {
+        let link = shared.link(deadline).await?;
+        let raw = timeout_at(deadline, link.raw.open_channel())
+            .await
+            .map_err(|_| shared.timed_out("open channel"))
+            .flatten()
+            .map_err(|error| error.during("open channel").with("url", &link.url))?;
+        Ok(Arc::new(Lease::new(link.generation, raw, shared.control())))
+    };
+    opened.await.map_err(Arc::new)
 }
 
 /// Declares a queue in Kombu's order: exchanges of its bindings, itself, its bindings.

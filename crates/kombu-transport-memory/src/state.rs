@@ -101,11 +101,11 @@ impl State {
             let expires = item.expires.is_some();
             self.clock_should_look |= queue.insert(item) && expires;
             queue.wake_one();
-            while let Some(queue) = self.queues.get_mut(name)
-                && let Some(item) = queue.pop_surplus()
-            {
-                let letters = queue.arguments.letters.clone();
-                self.give_up(letters, item.publish, Reason::MaxLength);
+            while let Some(item) = queue.pop_surplus() {
+                if let Some(letters) = queue.arguments.letters.clone() {
+                    let publish = item.publish;
+                    self.dead.push(Dead { letters, publish, reason: Reason::MaxLength });
+                }
             }
         }
         match refused {
