@@ -28,7 +28,7 @@ pub(crate) struct Flags {
     /// Measures only cases whose title has this in it.
     #[arg(long)]
     pub(crate) only: Option<String>,
-    /// Measures only contenders whose name has this in it.
+    /// Measures only the contender of this name, else those whose name has this in it.
     #[arg(long)]
     contender: Option<String>,
     /// Writes the report as Markdown.

@@ -21,7 +21,11 @@ pub(crate) async fn run(cases: Result<Vec<Case>>, plan: &Plan) -> Result<Vec<Mea
             continue;
         }
         if let Some(part) = &plan.contender {
-            case.contenders.retain(|contender| contender.name().contains(part));
+            let exactly = case.contenders.iter().any(|contender| contender.name() == part);
+            case.contenders.retain(|contender| match exactly {
+                true => contender.name() == part,
+                false => contender.name().contains(part.as_str()),
+            });
         }
         let title = case.title.clone();
         measured.push(measure(case, plan, &mut order).await.context(title)?);

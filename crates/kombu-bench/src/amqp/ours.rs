@@ -68,7 +68,7 @@ impl Contender for Publisher {
 
 fn raw(producer: &Producer, work: &Work) -> Publication {
     producer
-        .publish_raw(work.body.bytes.clone(), "application/json", "utf-8")
+        .publish_raw(work.body.bytes.to_vec(), "application/json", "utf-8")
         .to("", work.queue.as_str())
 }
 

@@ -1,7 +1,8 @@
 //! What a program would write without a library: a bounded channel, and a map of what is not
-//! acknowledged yet.
+//! acknowledged yet, which whoever handles a message can reach.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
@@ -29,7 +30,7 @@ impl Contender for TwoTasks {
         let (body, count) = (work.body.bytes.clone(), work.count);
         let producing = tokio::spawn(async move {
             for _ in 0..count {
-                sender.send(body.clone()).await?;
+                sender.send(Bytes::copy_from_slice(&body)).await?;
             }
             Ok::<_, mpsc::error::SendError<Bytes>>(())
         });
@@ -38,7 +39,7 @@ impl Contender for TwoTasks {
         }
         producing.await??;
         let sample = meter.stop(count);
-        ensure!(unacked.messages.is_empty(), "something was not acknowledged");
+        ensure!(unacked.is_empty(), "something was not acknowledged");
         Ok(sample)
     }
 }
@@ -62,7 +63,7 @@ impl Contender for OneTask {
         while left > 0 {
             let now = left.min(window);
             for _ in 0..now {
-                sender.send(work.body.bytes.clone()).await?;
+                sender.send(Bytes::copy_from_slice(&work.body.bytes)).await?;
             }
             for _ in 0..now {
                 unacked.handle(receiver.recv().await, work)?;
@@ -70,7 +71,7 @@ impl Contender for OneTask {
             left -= now;
         }
         let sample = meter.stop(work.count);
-        ensure!(unacked.messages.is_empty(), "something was not acknowledged");
+        ensure!(unacked.is_empty(), "something was not acknowledged");
         Ok(sample)
     }
 }
@@ -79,18 +80,43 @@ impl Contender for OneTask {
 #[derive(Debug, Default)]
 struct Unacked {
     last_tag: u64,
-    messages: HashMap<u64, Bytes>,
+    messages: Arc<Mutex<HashMap<u64, Bytes>>>,
 }
 
 impl Unacked {
+    /// Takes a message in.
+    fn deliver(&mut self, message: Option<Bytes>) -> Result<Delivery> {
+        let body = message.context("the sender is gone")?;
+        self.last_tag += 1;
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.insert(self.last_tag, body.clone());
+        Ok(Delivery { body, tag: self.last_tag, messages: Arc::clone(&self.messages) })
+    }
+
     /// Takes a message in, and acknowledges it.
     fn handle(&mut self, message: Option<Bytes>, work: &Work) -> Result<()> {
-        let message = message.context("the sender is gone")?;
-        self.last_tag += 1;
-        self.messages.insert(self.last_tag, message.clone());
-        work.check(&message)?;
-        self.messages.remove(&self.last_tag).context("an unknown tag")?;
-        Ok(())
+        let delivery = self.deliver(message)?;
+        work.check(&delivery.body)?;
+        delivery.ack()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+/// A message that was received.
+#[derive(Debug)]
+struct Delivery {
+    body: Bytes,
+    tag: u64,
+    messages: Arc<Mutex<HashMap<u64, Bytes>>>,
+}
+
+impl Delivery {
+    fn ack(self) -> Result<()> {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.remove(&self.tag).map(drop).context("an unknown tag")
     }
 }
 

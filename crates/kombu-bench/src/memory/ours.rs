@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
+use bytes::Bytes;
 use kombu::{Connection, Consumer, Producer, Publication, Queue};
 
 use crate::body::Job;
@@ -116,7 +117,7 @@ async fn publish(producer: &Producer, work: &Work, style: Style) -> Result<()> {
 
 fn raw(producer: &Producer, work: &Work) -> Publication {
     producer
-        .publish_raw(work.body.bytes.clone(), "application/json", "utf-8")
+        .publish_raw(Bytes::copy_from_slice(&work.body.bytes), "application/json", "utf-8")
         .to("", work.queue.as_str())
 }
 
