@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared as SharedFuture};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::connection::{Handle, Lease, Shared, lock};
 use crate::consumer::{BodyContext, Delivery};
@@ -375,11 +375,7 @@ impl Channel {
             if let Some(lease) = self.live_lease() {
                 return Ok(lease);
             }
-            opening
-                .get_or_insert_with(|| {
-                    open(Arc::clone(self.shared()), self.deadline()).boxed().shared()
-                })
-                .clone()
+            opening.get_or_insert_with(|| open(Arc::clone(self.shared())).boxed().shared()).clone()
         };
         let opened = opening.clone().await;
         let mut under_way = lock(&self.0.opening);
@@ -441,11 +437,13 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// Opens a raw channel on the present link, or the next one.
-async fn open(shared: Arc<Shared>, deadline: Instant) -> Result<Arc<Lease>, Arc<Error>> {
+/// Opens a raw channel on the present link, or the next one. How long they wait for a link is the
+/// matter of those who wait.
+async fn open(shared: Arc<Shared>) -> Result<Arc<Lease>, Arc<Error>> {
     let opened = async {
-        let link = shared.link(deadline).await?;
-        let raw = timeout_at(deadline, link.raw.open_channel())
+        let link = shared.link(Instant::now() + FOR_EVER).await?;
+        let opening = timeout(shared.settings.operation_timeout, link.raw.open_channel());
+        let raw = opening
             .await
             .map_err(|_| shared.timed_out("open channel"))
             .flatten()
@@ -482,3 +480,5 @@ pub(crate) async fn declare_queue(raw: Arc<dyn RawChannel>, queue: &Queue) -> Re
 /// Pauses between attempts on a link that just failed: the supervisor is making a new one.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Longer than any program waits, short enough to be added to a time.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -63,7 +63,6 @@ impl Options {
 
     /// These options, with those in `others` added and, for names in both, taken instead.
     ///
-    /// What a program sets overrides a URL's query, as in Kombu.
     #[must_use]
     pub fn overridden_by(mut self, others: Self) -> Self {
         self.0.extend(others.0);

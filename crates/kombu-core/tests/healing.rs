@@ -5,9 +5,11 @@
 
 mod scripted;
 
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use kombu_core::{
     Connection, ConnectionState, ErrorKind, Exchange, FailoverStrategy, Queue, Result, RetryPolicy,
 };
@@ -308,4 +310,21 @@ async fn the_last_handle_ends_the_link() -> Result<()> {
         tokio::task::yield_now().await;
     }
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_is_not_polled_holds_up_nobody() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let connection = builder("scripted://a", &script).connect().await?;
+    let producer = connection.producer().await?;
+    script.kill("a");
+    script.break_links();
+    connection.wait_for_state(|state| matches!(state, ConnectionState::Connecting)).await;
+    // Polled once, it waits for a link and a channel; then it is left alone.
+    let mut left_alone = producer.publish("cats").to("", "video").into_future();
+    assert!((&mut left_alone).now_or_never().is_none());
+    script.revive("a");
+    producer.publish("dogs").to("", "video").await?;
+    left_alone.await?;
+    connection.close().await
 }

@@ -21,7 +21,9 @@ use crate::message::Message;
 /// Publishes messages on a channel of its own. Cheap to clone; clones share the channel.
 ///
 /// Every publish is confirmed by the broker before it returns. Publish from several tasks, or hold
-/// several futures at once, to have many in flight: they share round trips.
+/// several futures at once, to have many in flight: they share round trips. Futures held at once
+/// may overtake each other; [`publish_batch`](Self::publish_batch) and [`Publication::submit`] keep
+/// the order.
 ///
 /// ```no_run
 /// # async fn example(connection: kombu_core::Connection) -> kombu_core::Result<()> {

@@ -452,9 +452,11 @@ struct Sent {
 
 /// Sends all in order, then awaits the confirms in order.
 pub(super) async fn batch(publications: impl IntoIterator<Item = Publication>) -> Vec<Result<()>> {
-    let mut sent = Vec::new();
-    for publication in publications {
-        sent.push(match publication.prepare() {
+    // All are decided first: their deadlines run from now, not from their turn.
+    let ready: Vec<_> = publications.into_iter().map(Publication::prepare).collect();
+    let mut sent = Vec::with_capacity(ready.len());
+    for ready in ready {
+        sent.push(match ready {
             Ok(ready) => {
                 let result = ready.send().await;
                 Ok((ready, result))
