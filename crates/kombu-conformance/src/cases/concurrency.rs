@@ -6,12 +6,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-use kombu_core::{Connection, Error, Queue};
+use futures_util::future::{try_join, try_join_all, try_join3};
+use kombu_core::{Connection, Error, ErrorKind, Queue};
 use tokio::time::sleep;
 
 use crate::case::cases;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, refused};
 use crate::stage::Stage;
 use crate::wait::{self, soon};
 
@@ -20,6 +20,7 @@ cases! {
     dropped_declarations_leave_a_usable_channel ["direct"];
     dropped_next_loses_nothing [];
     calls_run_concurrently ["direct"];
+    errors_of_one_call_are_no_matter_of_another [];
     many_channels_work_at_once [];
     channel_lives_on_after_errors [];
 }
@@ -216,6 +217,56 @@ async fn calls_run_concurrently(stage: &Stage) -> Outcome {
     let rounds = (0..12).map(|number| round(stage, &connection, &channel, number));
     within_limit(try_join_all(rounds)).await?;
     Ok(connection.close().await?)
+}
+
+async fn errors_of_one_call_are_no_matter_of_another(stage: &Stage) -> Outcome {
+    let connection = stage.connect().await?;
+    let channel = connection.channel();
+    let queue = stage.queue("work");
+    let missing = stage.name("missing");
+    let failing = async {
+        for _ in 0..30 {
+            refused(channel.get(&missing).await, &[ErrorKind::NotFound])?;
+        }
+        Ok::<_, Failure>(())
+    };
+    let working = async {
+        for _ in 0..100 {
+            channel.declare_queue(&queue).await?;
+        }
+        Ok(())
+    };
+    soon(
+        "calls beside failing ones",
+        try_join3(failing, working, failing_publishes(stage, &connection)),
+    )
+    .await??;
+    Ok(connection.close().await?)
+}
+
+/// Publishes to a queue while publishes to a missing exchange fail on the same channel.
+async fn failing_publishes(stage: &Stage, connection: &Connection) -> Outcome {
+    let producer = connection.producer().await?;
+    let (queue, missing) = (stage.queue("letters"), stage.name("missing"));
+    connection.declare_queue(&queue).await?;
+    let failing = async {
+        for _ in 0..10 {
+            let publish = producer.publish(&1).to(missing.as_str(), "key").await;
+            refused(publish, &[ErrorKind::NotFound])?;
+        }
+        Ok::<_, Failure>(())
+    };
+    let working = async {
+        for id in 0..100 {
+            producer.publish(&id).to("", queue.name()).await?;
+        }
+        Ok(())
+    };
+    try_join(failing, working).await?;
+    // At least once: one that was under way when the channel broke may have arrived before.
+    let size = connection.size(queue.name()).await?;
+    assert!(size >= 100, "{size} of 100 messages arrived");
+    Ok(())
 }
 
 async fn many_channels_work_at_once(stage: &Stage) -> Outcome {
