@@ -127,7 +127,10 @@ async fn serve(
             Some(open) => {
                 opened.send_replace(true);
                 tokio::select! {
-                    accepted = open.accept() => if let Ok((client, _)) = accepted {
+                    // One that came with the wish to refuse is not let in by chance.
+                    accepted = open.accept() => if let Ok((client, _)) = accepted
+                        && !wishes.borrow().refusing
+                    {
                         connections.spawn(pass(client, Arc::clone(&upstream), wishes.clone()));
                     },
                     changed = wishes.changed() => if changed.is_err() {

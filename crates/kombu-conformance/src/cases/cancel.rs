@@ -49,9 +49,12 @@ async fn cancelled_consumer_gets_nothing_new(stage: &Stage) -> Outcome {
     let queue = filled(stage, &connection, 0).await?;
     let mut consumer = connection.consumer(&queue).start().await?;
     consumer.cancel().await;
-    // Were it still subscribed, the queue would be shared.
-    let mut other = connection.consumer(&queue).start().await?;
+    // Were it still subscribed, this would be its message.
     let producer = connection.producer().await?;
+    producer.publish(&40).to_queue(&queue).await?;
+    assert_eq!(wait::get_ids(&connection.channel(), queue.name(), 1).await?, [40]);
+    // Or the queue would be shared.
+    let mut other = connection.consumer(&queue).start().await?;
     for id in 0..40 {
         producer.publish(&id).to_queue(&queue).await?;
     }

@@ -222,6 +222,16 @@ impl RawChannel for Channel {
     async fn consume(&self, mut consume: Consume) -> Result<()> {
         match self.fault {
             Fault::IgnoresPrefetch => consume.prefetch = 0,
+            Fault::IgnoresCancel => {
+                let (inner_sink, mut inbox) = sink(1);
+                let outer = std::mem::replace(&mut consume.sink, inner_sink);
+                tokio::spawn(async move {
+                    while let Some(deliveries) = inbox.next().await {
+                        // What comes for a consumer that is gone stays with it.
+                        let _gone = outer.deliver(deliveries).await;
+                    }
+                });
+            }
             Fault::NeverMarksRedelivered => {
                 let (inner_sink, mut inbox) = sink(1);
                 let outer = std::mem::replace(&mut consume.sink, inner_sink);

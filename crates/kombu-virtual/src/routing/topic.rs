@@ -62,7 +62,7 @@ pub fn pattern(binding_key: &str) -> String {
 }
 
 /// Whether a stored pattern is a translation of the binding key beside it: Kombu 5.7's, or that of
-/// earlier versions. It then means what the key means, and [`matches`] can decide.
+/// earlier versions. It then means what the key means, and [`matches()`] can decide.
 #[must_use]
 pub fn is_pattern_of(binding_key: &str, stored: &str) -> bool {
     stored == pattern(binding_key) || stored == translate(binding_key, r".*?[^\.]")
