@@ -420,9 +420,7 @@ impl Channel {
                 }
             };
             self.judge(&lease, &error);
-            let link_failed =
-                matches!(error.kind(), ErrorKind::ConnectionLost | ErrorKind::StaleDelivery);
-            if !link_failed || Instant::now() + pause >= deadline {
+            if !was_never_heard(&error) || Instant::now() + pause >= deadline {
                 return Err(error.during(operation));
             }
             sleep(pause).await;
@@ -434,6 +432,16 @@ impl Channel {
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("lease", &*lock(&self.0.lease)).finish()
+    }
+}
+
+/// Whether a call failed for no reason of its own: the link broke, or the raw channel was gone
+/// before, such as by the error of another call. A new channel may do.
+pub(crate) fn was_never_heard(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::ConnectionLost | ErrorKind::StaleDelivery => true,
+        ErrorKind::Closed => error.scope() == Scope::Channel && error.is_recoverable(),
+        _ => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -127,6 +127,8 @@ impl Process {
             .args(&self.command)
             .env_clear()
             .envs(&self.env)
+            // Whatever it drops where it stands, such as a crash dump, is beside its log.
+            .current_dir(self.log.parent().unwrap_or(Path::new("/")))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

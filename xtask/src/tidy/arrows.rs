@@ -30,9 +30,7 @@ fn allowed(from: &str, to: &str, for_tests: bool) -> bool {
         "xtask" => false,
         // Their tests need some transport.
         "kombu-core" => for_tests && to == "kombu-transport-memory",
-        "kombu-conformance" => {
-            to == "kombu-core" || (for_tests && to == "kombu-transport-memory")
-        }
+        "kombu-conformance" => to == "kombu-core" || (for_tests && to == "kombu-transport-memory"),
         "kombu-virtual" => to == "kombu-core",
         "kombu" | "kombu-bench" => true,
         "kombu-cli" => to == "kombu",

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Producer;
-use crate::channel::{Channel, FIRST_PAUSE, LONGEST_PAUSE};
+use crate::channel::{Channel, FIRST_PAUSE, LONGEST_PAUSE, was_never_heard};
 use crate::codec::Encoded;
 use crate::connection::{Entity, Lease};
 use crate::entity::{DeliveryMode, Exchange, Queue};
@@ -431,9 +431,7 @@ impl Ready {
     }
 
     fn may_retry(&self, error: &Error, pause: Duration) -> bool {
-        let link_failed =
-            matches!(error.kind(), ErrorKind::ConnectionLost | ErrorKind::StaleDelivery);
-        self.retry && link_failed && Instant::now() + pause < self.deadline
+        self.retry && was_never_heard(error) && Instant::now() + pause < self.deadline
     }
 
     fn explain(&self, error: Error) -> Error {

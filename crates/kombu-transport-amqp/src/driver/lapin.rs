@@ -160,7 +160,7 @@ impl LapinLink {
                 Err(error) if error.is_amqp_soft_error() && numbers > 0 => numbers -= 1,
                 Err(error) => {
                     let dead = self.fate.reason();
-                    let error = dead.unwrap_or_else(|| error::lapin(error));
+                    let error = dead.unwrap_or_else(|| opening(error));
                     return Err(error.during("open a channel"));
                 }
             }
@@ -370,3 +370,15 @@ fn properties(settings: &Settings, role: &str) -> ConnectionProperties {
 const REPLY_SUCCESS: u16 = 200;
 /// How long the reason for the end of a connection may lag behind the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What keeps a channel from being opened. One that breaks before it is open was closed by nobody:
+/// the link is breaking, and that is not known yet.
+fn opening(error: lapin::Error) -> Error {
+    use lapin::ErrorKind::{InvalidChannel, InvalidChannelState};
+    match error.kind() {
+        InvalidChannelState(..) | InvalidChannel(_) => {
+            Error::lost("the link broke while a channel was opened").caused_by(error)
+        }
+        _ => error::lapin(error),
+    }
+}
