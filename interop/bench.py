@@ -68,16 +68,40 @@ def run_versions(_request):
     return [["Python", platform.python_version()], ["Python's Kombu", kombu.__version__], ["py-amqp", amqp.__version__]]
 
 
-def run_publish(request):
-    """Publishes values, each confirmed before the next: the only way Kombu has."""
+def publisher(channel, request, values):
+    """A function that publishes the body once: as a value, which Kombu serializes, or as text that is JSON already."""
+    producer = kombu.Producer(channel, serializer="json")
+    body, queue = request["body"], request["queue"]
+    if values:
+        value = json.loads(body)
+        return lambda: producer.publish(value, routing_key=queue)
+    return lambda: producer.publish(
+        body, routing_key=queue, content_type="application/json", content_encoding="utf-8"
+    )
+
+
+def consumer(channel, request, values, receive):
+    """A consumer that calls `receive` with each message, decoded first or not."""
+    queues, prefetch = [kombu.Queue(request["queue"])], request["prefetch"]
+    if values:
+        callbacks = [lambda _body, message: receive(message)]
+        return kombu.Consumer(channel, queues, callbacks=callbacks, prefetch_count=prefetch)
+    return kombu.Consumer(channel, queues, on_message=receive, prefetch_count=prefetch)
+
+
+def run_publish(request, values=False):
+    """Publishes, each message confirmed before the next: the only way Kombu has."""
     with connect(request, confirm=True) as connection:
-        producer = kombu.Producer(connection.channel(), serializer="json")
-        body = json.loads(request["body"])
-        queue = request["queue"]
+        publish = publisher(connection.channel(), request, values)
         clocks = Clocks(request["broker"])
         for _ in range(request["count"]):
-            producer.publish(body, routing_key=queue)
+            publish()
         return clocks.stop(request["count"])
+
+
+def run_publish_values(request):
+    """The same with values."""
+    return run_publish(request, values=True)
 
 
 def run_publish_window(request):
@@ -114,45 +138,48 @@ def run_publish_window(request):
         return clocks.stop(request["count"])
 
 
-def run_consume(request):
-    """Consumes values, and acknowledges each."""
+def run_consume(request, values=False):
+    """Consumes, and acknowledges each message."""
     with connect(request, confirm=True) as connection:
         channel = connection.channel()
-        count, received = request["count"], 0
+        received = 0
 
-        def receive(_body, message):
+        def receive(message):
             nonlocal received
             received += 1
             message.ack()
 
-        queue = kombu.Queue(request["queue"])
         clocks = Clocks(request["broker"])
-        consumer = kombu.Consumer(channel, [queue], callbacks=[receive], prefetch_count=request["prefetch"])
-        with consumer:
-            while received < count:
+        with consumer(channel, request, values, receive):
+            while received < request["count"]:
                 connection.drain_events(timeout=30)
         channel.close()
         return clocks.stop(received)
+
+
+def run_consume_values(request):
+    """The same with values."""
+    return run_consume(request, values=True)
 
 
 def run_round_trip(request):
     """Publishes one message at a time, not confirmed, and receives it."""
     with connect(request, confirm=False) as connection:
         channel = connection.channel()
-        producer = kombu.Producer(channel, serializer="json")
-        body, received, latencies = json.loads(request["body"]), 0, []
+        publish = publisher(channel, request, values=False)
+        received, latencies = 0, []
 
-        def receive(_body, message):
+        def receive(message):
             nonlocal received
             received += 1
             latencies.append(time.perf_counter() - sent)
             message.ack()
 
-        with kombu.Consumer(channel, [kombu.Queue(request["queue"])], callbacks=[receive]):
+        with consumer(channel, request, False, receive):
             clocks = Clocks(request["broker"])
             for number in range(request["count"]):
                 sent = time.perf_counter()
-                producer.publish(body, routing_key=request["queue"])
+                publish()
                 while received <= number:
                     connection.drain_events(timeout=30)
             answer = clocks.stop(received, latencies)
@@ -160,31 +187,35 @@ def run_round_trip(request):
         return answer
 
 
-def run_memory(request):
+def run_memory(request, values=False):
     """Publishes a few messages inside the process, consumes and acknowledges them."""
     with kombu.Connection("memory://") as connection:
         channel = connection.channel()
-        producer = kombu.Producer(channel, serializer="json")
-        body, count, received = json.loads(request["body"]), request["count"], 0
+        publish = publisher(channel, request, values)
+        count, received = request["count"], 0
 
-        def receive(_body, message):
+        def receive(message):
             nonlocal received
             received += 1
             message.ack()
 
-        queue = kombu.Queue(request["queue"])
-        with kombu.Consumer(channel, [queue], callbacks=[receive], prefetch_count=request["prefetch"]):
+        with consumer(channel, request, values, receive):
             clocks = Clocks(None)
             sent = 0
             while sent < count:
                 for _ in range(min(request["window"], count - sent)):
-                    producer.publish(body, routing_key=request["queue"])
+                    publish()
                     sent += 1
                 while received < sent:
                     connection.drain_events(timeout=30)
             answer = clocks.stop(received)
         channel.queue_delete(request["queue"])
         return answer
+
+
+def run_memory_values(request):
+    """The same with values."""
+    return run_memory(request, values=True)
 
 
 def resident(url, queue, count):

@@ -53,15 +53,17 @@ pub(crate) enum Kind {
 /// What the project wants to reach in a case.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Aim {
-    /// Whose ratios count.
+    /// Whose ratios count, where bodies are bytes.
     pub(crate) ours: &'static str,
+    /// Who does the same with values.
+    pub(crate) typed: &'static str,
     /// Against this raw contender …
     pub(crate) raw: &'static str,
     /// … at least this share of its rate …
     pub(crate) rate: f64,
     /// … with at most this multiple of its CPU.
     pub(crate) cpu: Option<f64>,
-    /// At least this multiple of the rate of Python's Kombu.
+    /// At least this multiple of the rate of Python's Kombu, bytes against bytes.
     pub(crate) peer: f64,
 }
 
@@ -82,5 +84,11 @@ impl Measured {
     }
 }
 
-/// What tables call Python's Kombu.
+/// Whom of Python's Kombu a contender is compared with: bytes with bytes, values with values.
+pub(crate) fn peer_of(name: &str) -> &'static str {
+    if name.ends_with("values") { PYTHON_VALUES } else { PYTHON }
+}
+
+/// What tables call Python's Kombu, with bytes and with values.
 pub(crate) const PYTHON: &str = "Python Kombu";
+pub(crate) const PYTHON_VALUES: &str = "Python Kombu, values";

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
 
-use crate::case::{Contender, PYTHON};
+use crate::case::{Contender, PYTHON, PYTHON_VALUES};
 use crate::sample::Sample;
 use crate::work::Work;
 
@@ -104,9 +104,9 @@ pub(crate) struct Way {
 }
 
 impl Python {
-    pub(crate) const CONSUME: Way = Way { run: "consume", name: PYTHON };
-    pub(crate) const MEMORY: Way = Way { run: "memory", name: PYTHON };
-    pub(crate) const PUBLISH: Way = Way { run: "publish", name: PYTHON };
+    pub(crate) const CONSUME: [Way; 2] = both("consume", "consume_values");
+    pub(crate) const MEMORY: [Way; 2] = both("memory", "memory_values");
+    pub(crate) const PUBLISH: [Way; 2] = both("publish", "publish_values");
     pub(crate) const PUBLISH_WINDOW: Way = Way { run: "publish_window", name: "py-amqp, window" };
     pub(crate) const ROUND_TRIP: Way = Way { run: "round_trip", name: PYTHON };
 
@@ -118,6 +118,11 @@ impl Python {
         });
         peers.collect()
     }
+}
+
+/// A way with bytes, and the same with values.
+const fn both(bytes: &'static str, values: &'static str) -> [Way; 2] {
+    [Way { run: bytes, name: PYTHON }, Way { run: values, name: PYTHON_VALUES }]
 }
 
 #[async_trait]

@@ -21,7 +21,7 @@ fn memory_is_measured_and_reported() {
     assert!(output.status.success(), "{errors}");
 
     let text = String::from_utf8(output.stdout).unwrap();
-    for row in ["kombu, publish_batch", "kombu, typed", "tokio channel and map", "not measured"] {
+    for row in ["kombu, publish_batch", "kombu, values", "tokio channel and map", "not measured"] {
         assert!(text.contains(row), "{row:?} is not in\n{text}");
     }
     let page = fs::read_to_string(page).unwrap();

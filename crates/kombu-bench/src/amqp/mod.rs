@@ -63,15 +63,27 @@ pub(crate) fn cases(
     let mut cases = Vec::new();
     for (size, words) in [(100, "100 B"), (10_000, "10 KB")] {
         let title = format!("AMQP publish confirmed, {words}, window 1000");
-        let aim =
-            Aim { ours: ours::SUBMIT, raw: amqprs::NAME, rate: 1.0, cpu: Some(1.5), peer: 15.0 };
+        let aim = Aim {
+            ours: ours::SUBMIT,
+            typed: ours::SUBMIT_VALUES,
+            raw: amqprs::NAME,
+            rate: 1.0,
+            cpu: Some(1.5),
+            peer: 15.0,
+        };
         cases.push(case(title, Kind::Publish, size, 0, publishers(peer), Some(aim))?);
     }
     for prefetch in [1000, 100] {
         for (size, words) in [(100, "100 B"), (10_000, "10 KB")] {
             let title = format!("AMQP consume and ack each, {words}, prefetch {prefetch}");
-            let aim =
-                Aim { ours: ours::ACK, raw: amqprs::NAME, rate: 1.0, cpu: Some(1.5), peer: 4.0 };
+            let aim = Aim {
+                ours: ours::ACK,
+                typed: ours::ACK_VALUES,
+                raw: amqprs::NAME,
+                rate: 1.0,
+                cpu: Some(1.5),
+                peer: 4.0,
+            };
             cases.push(case(title, Kind::Consume, size, prefetch, consumers(peer), Some(aim))?);
         }
     }
@@ -90,7 +102,8 @@ fn publishers(peer: &Option<Arc<Peer>>) -> Vec<Arc<dyn Contender>> {
         Arc::new(lapin::Publisher::Together),
         Arc::new(lapin::Publisher::InTurn),
     ];
-    contenders.extend(Python::all(peer, &[Python::PUBLISH, Python::PUBLISH_WINDOW]));
+    contenders.extend(Python::all(peer, &Python::PUBLISH));
+    contenders.extend(Python::all(peer, &[Python::PUBLISH_WINDOW]));
     contenders
 }
 
@@ -101,7 +114,7 @@ fn consumers(peer: &Option<Arc<Peer>>) -> Vec<Arc<dyn Contender>> {
         Arc::new(amqprs::Consumer),
         Arc::new(lapin::Consumer),
     ];
-    contenders.extend(Python::all(peer, &[Python::CONSUME]));
+    contenders.extend(Python::all(peer, &Python::CONSUME));
     contenders
 }
 

@@ -37,7 +37,7 @@ impl Contender for Publisher {
             Style::Batch => "kombu, publish_batch",
             Style::Futures => "kombu, futures",
             Style::Submit => SUBMIT,
-            Style::Typed => "kombu, submit, typed",
+            Style::Typed => SUBMIT_VALUES,
         }
     }
 
@@ -111,7 +111,7 @@ pub(super) struct Consumer {
 #[async_trait]
 impl Contender for Consumer {
     fn name(&self) -> &'static str {
-        if self.decode { "kombu, decoded" } else { ACK }
+        if self.decode { ACK_VALUES } else { ACK }
     }
 
     async fn run(&self, work: &Work) -> Result<Sample> {
@@ -191,4 +191,6 @@ pub(crate) async fn consume_as_resident(work: &Work) -> Result<()> {
 
 /// What tables call the plainest ways.
 pub(super) const SUBMIT: &str = "kombu, submit";
+pub(super) const SUBMIT_VALUES: &str = "kombu, submit, values";
 pub(super) const ACK: &str = "kombu";
+pub(super) const ACK_VALUES: &str = "kombu, values";

@@ -36,15 +36,29 @@ pub(crate) fn cases(peer: &Option<Arc<Peer>>) -> Result<Vec<Case>> {
             Arc::new(ours::TwoTasks(ours::Style::Typed)),
             Arc::new(channel::TwoTasks),
         ];
-        contenders.extend(Python::all(peer, &[Python::MEMORY]));
-        let aim = Aim { ours: ours::EACH, raw: channel::NAME, rate: 0.4, cpu: None, peer: 10.0 };
+        contenders.extend(Python::all(peer, &Python::MEMORY));
+        let aim = Aim {
+            ours: ours::EACH,
+            typed: ours::VALUES,
+            raw: channel::NAME,
+            rate: 0.4,
+            cpu: None,
+            peer: 10.0,
+        };
         cases.push(case(title, Kind::InProcess, size, 1000, contenders, Some(aim))?);
     }
     let title = "memory publish 100, then consume and ack them, 100 B, one task".to_owned();
     let mut contenders: Vec<Arc<dyn Contender>> =
         vec![Arc::new(ours::OneTask), Arc::new(channel::OneTask)];
-    contenders.extend(Python::all(peer, &[Python::MEMORY]));
-    let aim = Aim { ours: ours::EACH, raw: channel::NAME, rate: 0.4, cpu: None, peer: 10.0 };
+    contenders.extend(Python::all(peer, &Python::MEMORY));
+    let aim = Aim {
+        ours: ours::EACH,
+        typed: ours::VALUES,
+        raw: channel::NAME,
+        rate: 0.4,
+        cpu: None,
+        peer: 10.0,
+    };
     cases.push(case(title, Kind::InProcess, 100, 1000, contenders, Some(aim))?);
     Ok(cases)
 }

@@ -31,7 +31,7 @@ impl Contender for TwoTasks {
         match self.0 {
             Style::Batch => "kombu, publish_batch",
             Style::Each => EACH,
-            Style::Typed => "kombu, typed",
+            Style::Typed => VALUES,
         }
     }
 
@@ -149,3 +149,4 @@ async fn finish(
 
 /// What tables call the plainest way.
 pub(super) const EACH: &str = "kombu";
+pub(super) const VALUES: &str = "kombu, values";

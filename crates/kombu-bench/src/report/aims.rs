@@ -2,12 +2,22 @@
 
 use super::columns::{ratios, significant};
 use super::table::Table;
-use crate::case::{Aim, Measured, PYTHON};
+use crate::case::{Aim, Measured, PYTHON, PYTHON_VALUES};
 use crate::sample::{Sample, Spread};
 
 /// One row per case with an aim.
 pub(super) fn table(cases: &[Measured]) -> Option<Table> {
-    let head = ["case", "rate ÷ raw", "aim", "CPU ÷ raw", "aim", "rate ÷ Kombu", "aim", "reached"];
+    let head = [
+        "case",
+        "rate ÷ raw",
+        "aim",
+        "CPU ÷ raw",
+        "aim",
+        "rate ÷ Kombu",
+        "aim",
+        "with values",
+        "reached",
+    ];
     let mut table = Table::new("Aims", &head);
     table.rows = cases.iter().filter_map(|case| Some(row(case, case.aim?))).collect();
     (!table.rows.is_empty()).then_some(table)
@@ -20,6 +30,9 @@ fn row(case: &Measured, aim: Aim) -> Vec<String> {
     let rate = against(aim.raw, Sample::rate);
     let cpu = against(aim.raw, Sample::cpu_micros);
     let peer = against(PYTHON, Sample::rate);
+    let values = case
+        .samples(aim.typed)
+        .and_then(|samples| ratios(samples, case.samples(PYTHON_VALUES)?, Sample::rate));
     let reached = [
         reaches(rate, |spread| spread.median >= aim.rate, |spread| spread.most >= aim.rate),
         aim.cpu.map_or(Reached::Yes, |most| {
@@ -38,6 +51,7 @@ fn row(case: &Measured, aim: Aim) -> Vec<String> {
         aim.cpu.map_or_else(|| "-".to_owned(), |most| format!("≤ {most}")),
         shown(peer),
         format!("≥ {}", aim.peer),
+        shown(values),
         reached.into_iter().max().unwrap_or(Reached::Unknown).word().to_owned(),
     ]
 }
@@ -92,7 +106,7 @@ mod tests {
         Measured {
             title: "case".to_owned(),
             kind: Kind::Publish,
-            aim: Some(Aim { ours: "a", raw: "b", rate: 1.0, cpu: None, peer: 2.0 }),
+            aim: Some(Aim { ours: "a", typed: "t", raw: "b", rate: 1.0, cpu: None, peer: 2.0 }),
             rows: vec![("a", samples(ours)), ("b", samples([100; 3])), (PYTHON, samples([10; 3]))],
         }
     }

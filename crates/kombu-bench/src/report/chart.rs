@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::columns::{ratios, significant};
-use crate::case::{Aim, Measured, PYTHON};
+use crate::case::{Aim, Measured};
 use crate::sample::{Sample, Spread};
 
 /// Draws every case that has an aim: who does how many times what the raw contender does.
@@ -68,7 +68,7 @@ fn group(case: &Measured, aim: Aim) -> Option<Group<'_>> {
         .filter(|(name, _)| *name != aim.raw)
         .filter_map(|(name, samples)| {
             let class = match *name {
-                PYTHON => "python",
+                name if name.starts_with("Python") => "python",
                 name if name.starts_with("kombu") => "ours",
                 _ => "other",
             };

@@ -1,7 +1,7 @@
 //! Which numbers stand in which column.
 
 use super::table::Table;
-use crate::case::{Kind, Measured, PYTHON};
+use crate::case::{Kind, Measured, peer_of};
 use crate::resident::Resident;
 use crate::sample::{Sample, Spread};
 use crate::weight::Weight;
@@ -10,7 +10,6 @@ use crate::weight::Weight;
 pub(super) fn of_case(case: &Measured) -> Table {
     let raw = case.rows.iter().map(|(name, _)| *name).find(|name| BASES.contains(name));
     let raw = raw.and_then(|name| case.samples(name));
-    let python = case.samples(PYTHON);
     let about_latency = case.kind == Kind::Latency;
     let mut table = Table::new(case.title.as_str(), if about_latency { LATENCY } else { RATE });
     for (name, samples) in &case.rows {
@@ -21,7 +20,7 @@ pub(super) fn of_case(case: &Measured) -> Table {
             row.extend(rate(samples));
             row.push(ratio(samples, raw, Sample::rate));
             row.push(ratio(samples, raw, Sample::cpu_micros));
-            row.push(ratio(samples, python, Sample::rate));
+            row.push(ratio(samples, case.samples(peer_of(name)), Sample::rate));
         }
         table.rows.push(row);
     }
