@@ -288,9 +288,15 @@ class Peer:
                 if left <= 0:
                     break
                 try:
-                    self.connection.drain_events(timeout=left)
+                    self.connection.drain_events(timeout=min(left, 1))
                 except socket.timeout:
-                    break
+                    self.restore()
+
+    def restore(self):
+        """Gives back what dead consumers left, as a worker's event loop does it on Redis."""
+        restore = getattr(getattr(self.channel, "qos", None), "restore_visible", None)
+        if restore:
+            restore(interval=1)
 
     def describe(self, message, held):
         """A message as an answer shows it; one that is held gets a tag to settle it by."""

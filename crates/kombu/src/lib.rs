@@ -8,6 +8,8 @@ pub mod transports {
     pub use kombu_transport_amqp as amqp;
     #[cfg(feature = "memory")]
     pub use kombu_transport_memory as memory;
+    #[cfg(feature = "redis")]
+    pub use kombu_transport_redis as redis;
 
     use kombu_core::transport::TransportRegistry;
 
@@ -19,6 +21,8 @@ pub mod transports {
         let registry = registry.with(amqp::AmqpTransport::new());
         #[cfg(feature = "memory")]
         let registry = registry.with(memory::MemoryTransport::shared());
+        #[cfg(feature = "redis")]
+        let registry = registry.with(redis::RedisTransport::new());
         registry
     }
 }

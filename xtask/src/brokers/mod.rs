@@ -12,6 +12,9 @@ pub(crate) mod ports;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rabbitmq;
+pub(crate) mod redis;
+pub(crate) mod redis_cluster;
+pub(crate) mod redis_sentinel;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod tls;
@@ -24,11 +27,15 @@ use anyhow::{Context, Result, bail};
 use crate::brokers::node::{Node, Ports};
 use crate::brokers::process::Process;
 use crate::brokers::rabbitmq::RabbitMq;
+use crate::brokers::redis::Redis;
+use crate::brokers::redis_cluster::RedisCluster;
+use crate::brokers::redis_sentinel::RedisSentinel;
 
 /// Everything that `test-brokers` can test, in the order in which it does.
 pub(crate) const TRANSPORTS: &[Transport] = &[
     Transport { name: "memory", brokers: &[] },
     Transport { name: "amqp", brokers: &[&RabbitMq] },
+    Transport { name: "redis", brokers: &[&Redis, &RedisSentinel, &RedisCluster] },
 ];
 
 /// A transport crate, `kombu-transport-<name>`, and the brokers it is tested on.

@@ -11,11 +11,19 @@ use crate::side::Language;
 pub(crate) type Act = for<'a> fn(&'a mut Pair) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
 /// Needs that are no capability of a broker, but of Python's Kombu on it.
-pub(crate) const PYTHON_ONLY: [&str; 2] = [
+pub(crate) const PYTHON_ONLY: [&str; 6] = [
     // Headers may be bytes, times and decimals.
     "typed_headers",
     // The `#` of a topic matches no word, too.
     "topic_no_word",
+    // An empty text is a text.
+    "empty_text",
+    // An empty queue has a size, which is none.
+    "size_of_empty",
+    // The type of an exchange is known to those who did not declare it.
+    "shared_types",
+    // A queue of a fanout exchange keeps what comes before anyone consumes from it.
+    "early_fanout",
 ];
 
 /// Who sends and who receives.

@@ -30,8 +30,23 @@ use crate::transport::Transport;
 
 /// The transports, each on the broker of `KOMBU_TEST_<NAME>_URL`, with what Python's Kombu cannot
 /// do there: capabilities by name, or those of [`case::PYTHON_ONLY`].
-const TRANSPORTS: &[Transport] =
-    &[Transport { name: "amqp", python_lacks: &[], also_with: &[("driver", "lapin")] }];
+const TRANSPORTS: &[Transport] = &[
+    Transport { name: "amqp", python_lacks: &[], options: &[], also_with: &[("driver", "lapin")] },
+    Transport {
+        name: "redis",
+        python_lacks: &[
+            "early_fanout",
+            "empty_text",
+            "requeue_to_head",
+            "shared_types",
+            "size_of_empty",
+            "topic_no_word",
+        ],
+        // Messages of those who were killed come back after it.
+        options: &[("visibility_timeout", "3")],
+        also_with: &[],
+    },
+];
 
 fn main() -> ExitCode {
     match holder::requested() {

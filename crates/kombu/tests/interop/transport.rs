@@ -16,6 +16,8 @@ pub(crate) struct Transport {
     pub(crate) name: &'static str,
     /// What Python cannot do: needs of cases by name.
     pub(crate) python_lacks: &'static [&'static str],
+    /// Options, each with a value, that both sides have.
+    pub(crate) options: &'static [(&'static str, &'static str)],
     /// Options, each with a value, with which Rust sends in another way: the cases about messages
     /// are also run with it.
     pub(crate) also_with: &'static [(&'static str, &'static str)],
@@ -25,7 +27,10 @@ pub(crate) struct Transport {
 #[derive(Clone, Debug)]
 pub(crate) struct Ground {
     pub(crate) transport: Transport,
+    /// With the options that both sides have.
     pub(crate) url: String,
+    /// As it was given.
+    pub(crate) bare_url: String,
     pub(crate) python: PathBuf,
     pub(crate) peer: PathBuf,
     /// What the broker can do.
@@ -48,14 +53,19 @@ impl Transport {
             let feature = self.name;
             return Err(missing(format!("this build has no transport {feature:?}")));
         }
-        let url = variable(&format!("KOMBU_TEST_{}_URL", self.name.to_uppercase()))?;
+        let bare_url = variable(&format!("KOMBU_TEST_{}_URL", self.name.to_uppercase()))?;
+        let mut url = bare_url.clone();
+        for (name, value) in self.options {
+            let separator = if url.contains('?') { '&' } else { '?' };
+            url += &format!("{separator}{name}={value}");
+        }
         let python = PathBuf::from(variable("KOMBU_INTEROP_PYTHON")?);
         let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/peer.py");
         let can = capabilities(&url).map_err(|failure| Obstacle {
             reason: format!("no broker answers: {failure}"),
             failure: true,
         })?;
-        Ok(Ground { transport: self, url, python, peer, can })
+        Ok(Ground { transport: self, url, bare_url, python, peer, can })
     }
 }
 

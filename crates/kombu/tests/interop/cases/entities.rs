@@ -16,7 +16,7 @@ cases! {
     quorum_queues_are_accepted ["quorum_queues"];
     exchanges_are_accepted ["direct", "fanout", "topic"];
     other_queue_arguments_are_refused ["queue_message_ttl"];
-    other_exchange_types_are_refused ["direct", "topic", "shared_bindings"];
+    other_exchange_types_are_refused ["direct", "topic", "shared_bindings", "shared_types"];
     exclusive_queues_belong_to_one_side ["exclusive_queues"];
 }
 

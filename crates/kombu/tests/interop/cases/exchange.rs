@@ -1,5 +1,7 @@
 //! Routing: what one side sends to an exchange comes to the queues that the other expects.
 
+use std::time::Duration;
+
 use kombu::{Binding, ExchangeType};
 
 use crate::case::cases;
@@ -10,7 +12,8 @@ use crate::post::Post;
 cases! {
     default_exchange [];
     direct ["direct"];
-    fanout ["fanout"];
+    fanout ["fanout", "early_fanout"];
+    fanout_to_a_listener ["fanout"];
     headers ["headers"];
     topic ["topic"];
     topic_hash_matches_no_word ["topic", "topic_no_word"];
@@ -49,6 +52,26 @@ async fn fanout(pair: &mut Pair) -> Result<()> {
     for queue in &queues {
         pair.expect_exactly(queue, &["all"]).await?;
     }
+    Ok(())
+}
+
+/// The receiver listens before anything is sent.
+async fn fanout_to_a_listener(pair: &mut Pair) -> Result<()> {
+    let (exchange, queues) = pair.bound(ExchangeType::Fanout, &[""]).await?;
+    let post = [Post::new("live").to(&exchange, "")];
+    let Pair { sender, receiver, .. } = pair;
+    let receiving = receiver.receive(queues[0].name(), 1);
+    tokio::pin!(receiving);
+    // Nobody says when it listens.
+    let mut again = tokio::time::interval(Duration::from_millis(100));
+    let seen = loop {
+        tokio::select! {
+            seen = &mut receiving => break seen?,
+            _ = again.tick() => sender.publish(&post).await?,
+        }
+    };
+    assert_eq!(seen[0].text()?, "live");
+    assert_eq!(seen[0].exchange, exchange.name());
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::post::Post;
 use crate::seen::Seen;
 
 cases! {
-    acknowledged_is_gone [];
+    acknowledged_is_gone ["size_of_empty"];
     requeued_comes_to_the_other_side ["at_least_once"];
     requeued_is_marked ["redelivered"];
     requeued_comes_first ["requeue_to_head"];
