@@ -1,7 +1,8 @@
 """Golden envelopes of kombu-virtual, made by Python's Kombu.
 
     pip install kombu==5.7.0
-    python interop/golden_envelope.py    # makes crates/kombu-virtual/tests/golden/envelopes.json
+    python interop/golden_envelope.py write    # makes crates/kombu-virtual/tests/golden/envelopes.json
+    python interop/golden_envelope.py check    # holds that file equal to what Kombu writes today
 
 `cargo test -p kombu-virtual --test envelope` reads each of them, writes it anew, and holds the two equal byte by byte.
 """
@@ -10,6 +11,7 @@ import datetime
 import decimal
 import json
 import pathlib
+import sys
 import uuid
 
 import kombu
@@ -87,12 +89,32 @@ def envelope(options, arguments):
     return kombu_json.dumps(message)
 
 
+def envelopes():
+    return {name: envelope(options, arguments) for name, options, arguments in CASES}
+
+
 def write():
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    cases = {name: envelope(options, arguments) for name, options, arguments in CASES}
-    document = {"kombu": kombu.__version__, "envelopes": cases}
+    document = {"kombu": kombu.__version__, "envelopes": envelopes()}
     (GOLDEN / "envelopes.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
+def check():
+    stored = json.loads((GOLDEN / "envelopes.json").read_text())["envelopes"]
+    written = envelopes()
+    wrong = sorted(name for name in stored.keys() | written.keys() if stored.get(name) != written.get(name))
+    for name in wrong:
+        print(f"{name}: stored {stored.get(name)!r}, Kombu writes {written.get(name)!r}")
+    passed = len(written) - len([name for name in wrong if name in written])
+    print(f"test result: {'FAILED' if wrong else 'ok'}. {passed} passed; {len(wrong)} failed; 0 ignored")
+    return not wrong
+
+
 if __name__ == "__main__":
-    write()
+    match sys.argv[1:]:
+        case ["write"]:
+            write()
+        case ["check"]:
+            sys.exit(0 if check() else 1)
+        case _:
+            sys.exit(__doc__)
