@@ -174,7 +174,7 @@ impl Forwarder {
 pub(crate) fn convert(from: Delivery, consumer: ConsumerTag, queue: Arc<str>) -> RawDelivery {
     let mut message = kombu_core::Message::default();
     message.body = Bytes::from(from.data);
-    message.properties = properties_from_lapin(&from.properties);
+    message.properties = Box::new(properties_from_lapin(&from.properties));
     // The broker counts in a header, on quorum queues; absent at the first delivery before 4.0.
     let count = message.properties.headers.get("x-delivery-count").and_then(Value::as_i64);
     let mut to = RawDelivery::new(DeliveryTag(from.delivery_tag), consumer, queue, message);

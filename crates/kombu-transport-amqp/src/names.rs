@@ -58,7 +58,7 @@ pub(crate) fn check_publish(publish: &Publish) -> Result<()> {
         app_id,
         cluster_id,
         ..
-    } = &message.properties;
+    } = &*message.properties;
     for (what, text) in [
         ("content type", content_type.as_deref()),
         ("content encoding", content_encoding.as_deref()),

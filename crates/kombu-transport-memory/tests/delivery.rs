@@ -261,7 +261,7 @@ async fn a_wrong_expiration_is_refused() {
     let channel = Broker::new().channel().await;
     channel.declare_queue(&Queue::new("q")).await.unwrap();
     let mut wrong = message("x");
-    wrong.properties = Properties::new();
+    wrong.properties = Box::new(Properties::new());
     wrong.properties.expiration = Some("soon".into());
     let error = publish_message(&*channel, "", "q", wrong).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);

@@ -12,14 +12,14 @@ pub use properties::Properties;
 pub struct Message {
     /// The encoded, perhaps compressed, body.
     pub body: Bytes,
-    /// What is said about the body and its handling.
-    pub properties: Properties,
+    /// What is said about the body and its handling. Boxed, for messages are moved a lot.
+    pub properties: Box<Properties>,
 }
 
 impl Message {
     /// A message of a body and its properties.
     #[must_use]
-    pub fn new(body: impl Into<Bytes>, properties: Properties) -> Self {
-        Self { body: body.into(), properties }
+    pub fn new(body: impl Into<Bytes>, properties: impl Into<Box<Properties>>) -> Self {
+        Self { body: body.into(), properties: properties.into() }
     }
 }

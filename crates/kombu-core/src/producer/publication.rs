@@ -102,6 +102,11 @@ impl IntoTarget for String {
 #[must_use = "a publication does nothing until it is awaited"]
 pub struct Publication {
     producer: Producer,
+    /// Boxed, for every setter moves the publication.
+    parts: Box<Parts>,
+}
+
+struct Parts {
     body: Result<Body>,
     properties: Box<Properties>,
     target: Option<Target>,
@@ -125,7 +130,7 @@ impl Publication {
             Ok(encoded) => {
                 Self::raw(producer, encoded.body, encoded.content_type, encoded.content_encoding)
             }
-            Err(error) => Self::new(producer, Err(error), Properties::new()),
+            Err(error) => Self::new(producer, Err(error), Box::default()),
         }
     }
 
@@ -135,7 +140,7 @@ impl Publication {
         content_type: Cow<'static, str>,
         content_encoding: Cow<'static, str>,
     ) -> Self {
-        let mut properties = Properties::new();
+        let mut properties = Box::<Properties>::default();
         properties.content_type = Some(content_type);
         properties.content_encoding = Some(content_encoding);
         Self::new(producer, Ok(Body { bytes, whole: false }), properties)
@@ -148,11 +153,10 @@ impl Publication {
         publication.delivery_mode(mode)
     }
 
-    fn new(producer: Producer, body: Result<Body>, properties: Properties) -> Self {
-        Self {
-            producer,
+    fn new(producer: Producer, body: Result<Body>, properties: Box<Properties>) -> Self {
+        let parts = Parts {
             body,
-            properties: Box::new(properties),
+            properties,
             target: None,
             routing_key: None,
             compression: None,
@@ -160,13 +164,14 @@ impl Publication {
             mandatory: None,
             timeout: None,
             declare: Vec::new(),
-        }
+        };
+        Self { producer, parts: Box::new(parts) }
     }
 
     /// Where it goes, and with which key. An [`Exchange`] is declared first, as is Kombu's way.
     pub fn to(mut self, target: impl IntoTarget, routing_key: impl Into<String>) -> Self {
-        self.target = Some(target.into_target());
-        self.routing_key = Some(routing_key.into());
+        self.parts.target = Some(target.into_target());
+        self.parts.routing_key = Some(routing_key.into());
         self
     }
 
@@ -177,110 +182,110 @@ impl Publication {
 
     /// The routing key, for the producer's own exchange.
     pub fn routing_key(mut self, routing_key: impl Into<String>) -> Self {
-        self.routing_key = Some(routing_key.into());
+        self.parts.routing_key = Some(routing_key.into());
         self
     }
 
     /// Declares an exchange or queue first, unless the connection has declared it already.
     pub fn declare(mut self, entity: impl Into<Entity>) -> Self {
-        self.declare.push(entity.into());
+        self.parts.declare.push(entity.into());
         self
     }
 
     /// The priority. Default: 0.
     pub fn priority(mut self, priority: u8) -> Self {
-        self.properties.priority = priority;
+        self.parts.properties.priority = priority;
         self
     }
 
     /// Sets a header.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.properties.headers.insert(name, value);
+        self.parts.properties.headers.insert(name, value);
         self
     }
 
     /// Sets many headers.
     pub fn headers(mut self, headers: Table) -> Self {
-        self.properties.headers.extend(headers);
+        self.parts.properties.headers.extend(headers);
         self
     }
 
     /// How long the message may wait in a queue, in whole milliseconds.
     pub fn expires(mut self, after: Duration) -> Self {
-        self.properties.expiration = Some(after.as_millis().to_string());
+        self.parts.properties.expiration = Some(after.as_millis().to_string());
         self
     }
 
     /// Whether the message outlives a restart of the broker. Default: the producer's, the
     /// exchange's, else persistent.
     pub fn delivery_mode(mut self, mode: DeliveryMode) -> Self {
-        self.delivery_mode = Some(mode);
+        self.parts.delivery_mode = Some(mode);
         self
     }
 
     /// The queue that awaits the answer.
     pub fn reply_to(mut self, queue: impl Into<String>) -> Self {
-        self.properties.reply_to = Some(queue.into());
+        self.parts.properties.reply_to = Some(queue.into());
         self
     }
 
     /// Which request this answers, or what its answer is to carry.
     pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
-        self.properties.correlation_id = Some(id.into());
+        self.parts.properties.correlation_id = Some(id.into());
         self
     }
 
     /// A name for the message.
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
-        self.properties.message_id = Some(id.into());
+        self.parts.properties.message_id = Some(id.into());
         self
     }
 
     /// A name for the kind of message (AMQP's `type`).
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
-        self.properties.kind = Some(kind.into());
+        self.parts.properties.kind = Some(kind.into());
         self
     }
 
     /// The publishing program.
     pub fn app_id(mut self, id: impl Into<String>) -> Self {
-        self.properties.app_id = Some(id.into());
+        self.parts.properties.app_id = Some(id.into());
         self
     }
 
     /// When it was made, in seconds since 1970-01-01 UTC.
     pub fn timestamp(mut self, seconds: u64) -> Self {
-        self.properties.timestamp = Some(seconds);
+        self.parts.properties.timestamp = Some(seconds);
         self
     }
 
     /// The publishing user, which brokers check.
     pub fn user_id(mut self, id: impl Into<String>) -> Self {
-        self.properties.user_id = Some(id.into());
+        self.parts.properties.user_id = Some(id.into());
         self
     }
 
     /// Changes properties that have no setter here.
     pub fn with_properties(mut self, change: impl FnOnce(&mut Properties)) -> Self {
-        change(&mut self.properties);
+        change(&mut self.parts.properties);
         self
     }
 
     /// The compression, by name. Default: the producer's.
     pub fn compression(mut self, name: impl Into<String>) -> Self {
-        self.compression = Some(name.into());
+        self.parts.compression = Some(name.into());
         self
     }
 
     /// Whether it is an error when no queue takes the message. Default: the producer's.
     pub fn mandatory(mut self, mandatory: bool) -> Self {
-        self.mandatory = Some(mandatory);
+        self.parts.mandatory = Some(mandatory);
         self
     }
 
     /// How long it may take in all. Default: the producer's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.parts.timeout = Some(timeout);
         self
     }
 
@@ -300,20 +305,22 @@ impl Publication {
     }
 
     fn prepare(self) -> Result<Ready> {
-        let defaults = &self.producer.defaults;
-        let target = self.target.unwrap_or_else(|| defaults.target.clone());
-        let mut properties = self.properties;
-        let mut body = self.body?;
+        let Self { producer, parts } = self;
+        let parts = *parts;
+        let defaults = &producer.defaults;
+        let target = parts.target.unwrap_or_else(|| defaults.target.clone());
+        let mut properties = parts.properties;
+        let mut body = parts.body?;
         if !body.whole {
-            let compression = self.compression.as_deref().or(defaults.compression.as_deref());
+            let compression = parts.compression.as_deref().or(defaults.compression.as_deref());
             if let Some(name) = compression {
-                let compressions = &self.producer.channel.shared().settings.bodies.compressions;
+                let compressions = &producer.channel.shared().settings.bodies.compressions;
                 let compressed = compressions.compress(name, &body.bytes)?;
                 body.bytes = compressed.body;
                 properties.headers.insert(COMPRESSION_HEADER, compressed.content_type);
             }
         }
-        properties.delivery_mode = self
+        properties.delivery_mode = parts
             .delivery_mode
             .or(defaults.delivery_mode)
             .or(match &target {
@@ -321,17 +328,17 @@ impl Publication {
                 Target::Name(_) => None,
             })
             .unwrap_or_default();
-        let routing_key = self.routing_key.unwrap_or_else(|| defaults.routing_key.clone());
+        let routing_key = parts.routing_key.unwrap_or_else(|| defaults.routing_key.clone());
         let mut publish =
-            Publish::new(target.name(), routing_key, Message::new(body.bytes, *properties));
-        publish.mandatory = self.mandatory.unwrap_or(defaults.mandatory);
+            Publish::new(target.name(), routing_key, Message::new(body.bytes, properties));
+        publish.mandatory = parts.mandatory.unwrap_or(defaults.mandatory);
         Ok(Ready {
             publish: Arc::new(publish),
             target,
-            declare: self.declare,
-            deadline: Instant::now() + self.timeout.unwrap_or(defaults.timeout),
+            declare: parts.declare,
+            deadline: Instant::now() + parts.timeout.unwrap_or(defaults.timeout),
             retry: defaults.retry,
-            channel: self.producer.channel,
+            channel: producer.channel,
         })
     }
 }
@@ -348,9 +355,9 @@ impl IntoFuture for Publication {
 impl fmt::Debug for Publication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publication")
-            .field("target", &self.target)
-            .field("routing_key", &self.routing_key)
-            .field("properties", &self.properties)
+            .field("target", &self.parts.target)
+            .field("routing_key", &self.parts.routing_key)
+            .field("properties", &self.parts.properties)
             .finish_non_exhaustive()
     }
 }
