@@ -62,6 +62,20 @@ impl Channel {
         self.lease(self.deadline()).await.map(drop)
     }
 
+    /// The transport's channel behind this one, for what only one transport can do. It is that of
+    /// the present link: do not keep it, and nothing done with it is done again on the next link.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn raw(&self) -> Result<Arc<dyn RawChannel>> {
+        self.lease(self.deadline()).await.map(|lease| Arc::clone(&lease.raw))
+    }
+
     /// Declares an exchange, or with [`Exchange::passive`] checks that it exists. The default
     /// exchange, the broker's own (`amq.…`) and those with [`Exchange::no_declare`] are left alone.
     ///

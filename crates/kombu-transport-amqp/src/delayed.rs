@@ -15,6 +15,27 @@
 //! # Ok::<(), kombu_core::Error>(())
 //! ```
 //!
+//! With the handles of `kombu-core`:
+//!
+//! ```no_run
+//! # async fn example(connection: kombu_core::Connection) -> kombu_core::Result<()> {
+//! # use std::time::Duration;
+//! # use kombu_core::{Exchange, Queue};
+//! # use kombu_transport_amqp::delayed::{DelayedDelivery, delayed_routing_key};
+//! let videos = Queue::new("video").bind(Exchange::topic("media"), "video");
+//! connection.declare_queue(&videos).await?;
+//! let delayed = DelayedDelivery::new();
+//! let channel = connection.channel().raw().await?;
+//! delayed.declare(&*channel).await?;
+//! delayed.bind(&*channel, &videos).await?;
+//!
+//! let producer = connection.producer().await?;
+//! let key = delayed_routing_key(Duration::from_secs(60), "video")?;
+//! producer.publish(&"cats").to(delayed.publish_exchange(), key).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Kombu
 //!
 //! `kombu.transport.native_delayed_delivery`. A delay out of range, which there makes a key that
