@@ -23,6 +23,8 @@ impl Ping {
         let (server, latency) = session
             .interrupt
             .unless(async {
+                // The first one also opens what it goes through.
+                connection.ping().await?;
                 Ok::<_, kombu::Error>((connection.server().await?, connection.ping().await?))
             })
             .await?;
