@@ -3,9 +3,7 @@
 //! The driver neither reconnects nor repeats commands: a link that breaks is over, and what was
 //! under way on it fails.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,45 +15,17 @@ use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig,
 };
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, RespVersion, Value};
-use kombu_core::url::Secret;
 use kombu_core::{Error, ErrorKind, Result, Scope};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::error;
+use crate::life::Life;
+use crate::place::{Login, Place};
 use crate::reply::Reply;
-
-/// Where a server listens.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
-    Tcp {
-        host: String,
-        port: u16,
-    },
-    Socket(PathBuf),
-    /// Any of the nodes of a cluster.
-    Cluster(Vec<(String, u16)>),
-}
-
-/// How to connect.
-#[derive(Clone, Debug)]
-pub(crate) struct Login {
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<Secret>,
-    /// None where there are no databases.
-    pub(crate) database: Option<u8>,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) timeout: Duration,
-}
-
-/// How to encrypt.
-#[derive(Clone, Debug)]
-pub(crate) struct Tls {
-    pub(crate) config: Arc<tokio_rustls::rustls::ClientConfig>,
-    pub(crate) server_name: Option<String>,
-}
+use crate::slot::slot;
 
 /// What the server says without being asked.
 #[derive(Debug)]
@@ -310,7 +280,7 @@ impl Link {
 
     /// Sets what is done first when the link is lost, before anyone hears of it.
     pub(crate) fn on_loss(&self, hook: impl Fn() + Send + Sync + 'static) {
-        let _only_once = self.life.hook.set(Box::new(hook));
+        self.life.on_end(hook);
     }
 
     /// Waits until the link is lost. Cancel safe.
@@ -342,61 +312,6 @@ impl Drop for Link {
     fn drop(&mut self) {
         for task in self.lock().drain(..) {
             task.abort();
-        }
-    }
-}
-
-/// Whether the link lives.
-struct Life {
-    end: watch::Sender<Option<Arc<Error>>>,
-    hook: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    closed: AtomicBool,
-    /// Ends the driver, and with it the socket.
-    driving: AbortHandle,
-}
-
-impl Life {
-    fn new(driving: AbortHandle) -> Self {
-        Self {
-            end: watch::Sender::new(None),
-            hook: OnceLock::new(),
-            closed: AtomicBool::new(false),
-            driving,
-        }
-    }
-
-    /// Fails when the link is over: nothing more is to be sent on it.
-    fn check(&self) -> Result<()> {
-        match &*self.end.borrow() {
-            Some(reason) => Err(reason.duplicate()),
-            None => Ok(()),
-        }
-    }
-
-    /// Ends it; the first reason stays.
-    fn end(&self, reason: Error) {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if let Some(hook) = self.hook.get() {
-            hook();
-        }
-        self.driving.abort();
-        self.end.send_replace(Some(Arc::new(reason)));
-    }
-
-    /// Ends it in good order: nobody is to be told.
-    fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
-    async fn over(&self) -> Error {
-        let mut end = self.end.subscribe();
-        match end.wait_for(Option::is_some).await {
-            Ok(reason) => reason
-                .as_ref()
-                .map_or_else(|| Error::lost("the link broke"), |error| error.duplicate()),
-            Err(_) => Error::lost("the link broke"),
         }
     }
 }
@@ -444,21 +359,6 @@ fn connecting(place: &Place, error: Error) -> Error {
     error.with("server", place)
 }
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Socket(path) => write!(f, "{}", path.display()),
-            Self::Cluster(nodes) => {
-                for (index, (host, port)) in nodes.iter().enumerate() {
-                    write!(f, "{}{host}:{port}", if index == 0 { "" } else { "," })?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
 fn reply(frame: Resp3Frame) -> Reply {
     match frame {
         Resp3Frame::BlobString { data, .. }
@@ -483,42 +383,8 @@ fn reply(frame: Resp3Frame) -> Reply {
     }
 }
 
-/// The slot of a key in a cluster: of what its first braces hold, if they hold anything.
-fn slot(key: &[u8]) -> u16 {
-    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
-        let rest = key.get(open + 1..)?;
-        let close = rest.iter().position(|byte| *byte == b'}')?;
-        rest.get(..close).filter(|tag| !tag.is_empty())
-    });
-    crc16(tag.unwrap_or(key)) % 16_384
-}
-
-/// CRC16 of XMODEM, as the cluster specification of Redis has it.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-        })
-    })
-}
-
 /// How long a server may be silent before the link is lost, where there are no heartbeats.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// The most events that wait to be looked at.
 const EVENTS: usize = 4096;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_are_those_of_redis() {
-        // As `CLUSTER KEYSLOT` says.
-        for (key, expected) in
-            [("123456789", 12_739), ("{user}.a", 5474), ("user", 5474), ("{}a", 10_875)]
-        {
-            assert_eq!(slot(key.as_bytes()), expected, "{key}");
-        }
-    }
-}

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod claim;
 mod core;
 mod driver;
 mod error;
@@ -7,12 +8,17 @@ mod estate;
 mod fanout;
 mod keys;
 mod ledger;
+mod life;
 mod options;
+mod place;
+mod put;
 mod record;
 mod reply;
 mod scripts;
 mod sentinel;
 mod settings;
+mod settle;
+mod slot;
 mod store;
 mod sweep;
 mod topology;

@@ -5,7 +5,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use kombu_core::{Error, ErrorKind, Result};
 
-use crate::driver::{Link, Login, Place};
+use crate::driver::Link;
+use crate::place::{Login, Place};
 
 /// The sentinels of a group of servers.
 #[derive(Clone, Debug)]

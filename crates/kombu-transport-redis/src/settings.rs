@@ -5,8 +5,8 @@ use std::time::Duration;
 use kombu_core::transport::ConnectParams;
 use kombu_core::{Error, ErrorKind, Result, TlsOptions};
 
-use crate::driver::{Login, Place, Tls};
 use crate::options::RedisOptions;
+use crate::place::{Login, Place, Tls};
 use crate::sentinel::Sentinels;
 
 /// Where to connect to, and how.

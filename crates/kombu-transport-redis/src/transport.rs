@@ -9,9 +9,10 @@ use kombu_core::{Error, Result};
 use kombu_virtual::VirtualConnection;
 
 use crate::core::Core;
-use crate::driver::{Link, Place};
+use crate::driver::Link;
 use crate::estate::Estates;
 use crate::keys::Keys;
+use crate::place::Place;
 use crate::sentinel::Sentinels;
 use crate::settings::{Settings, Target};
 use crate::store::RedisStore;

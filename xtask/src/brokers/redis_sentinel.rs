@@ -115,10 +115,27 @@ impl Broker for RedisSentinel {
     }
 
     fn actions(&self) -> &'static [&'static str] {
-        &[]
+        &["kill-master"]
     }
 
-    fn act(&self, _: &Node, action: &str) -> Result<()> {
-        bail!("no action {action}")
+    fn act(&self, node: &Node, action: &str) -> Result<()> {
+        match action {
+            "kill-master" if node.compose.is_some() => {
+                bail!("redis-sentinel has no action kill-master in a container")
+            }
+            "kill-master" => kill_master(node),
+            _ => bail!("no action {action}"),
+        }
     }
+}
+
+/// Kills the server that is the master, and leaves it dead.
+fn kill_master(node: &Node) -> Result<()> {
+    for process in node.processes.iter().filter(|process| process.server) {
+        let info = tell(node.port(&process.name), "INFO replication");
+        if info.is_ok_and(|info| info.contains("role:master")) {
+            return process.id.context("the master was never started")?.kill();
+        }
+    }
+    bail!("no server is the master")
 }
