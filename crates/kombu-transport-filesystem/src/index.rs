@@ -1,0 +1,133 @@
+//! The names of waiting messages, so that a folder is not listed for each of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kombu_core::Result;
+
+use crate::error;
+use crate::names::Stem;
+use crate::notices::{Notice, Notices};
+
+/// What waits in the queues that this connection reads from.
+///
+/// A folder is listed once; then the operating system tells what comes. What others take stays here
+/// until it is tried.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    queues: HashMap<Arc<str>, Waiting>,
+    /// When the folder was listed, unless it is to be listed again.
+    listed: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    stems: BTreeSet<Stem>,
+    used: Instant,
+}
+
+impl Index {
+    /// Brings it up to date for these queues. Without notices, what was listed within `trust` is
+    /// good enough for a queue of which something is known. True if the notices have ended.
+    pub(crate) fn refresh<'a>(
+        &mut self,
+        folder: &Path,
+        notices: Option<&Notices>,
+        trust: Duration,
+        wanted: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Result<bool> {
+        let now = Instant::now();
+        let mut ended = false;
+        let mut empty = false;
+        for queue in wanted {
+            match self.queues.get_mut(queue) {
+                Some(waiting) => waiting.used = now,
+                None => {
+                    let waiting = Waiting { stems: BTreeSet::new(), used: now };
+                    self.queues.insert(Arc::clone(queue), waiting);
+                    self.listed = None;
+                }
+            }
+            empty |= self.queues.get(queue).is_none_or(|waiting| waiting.stems.is_empty());
+        }
+        match notices {
+            Some(notices) => ended = self.listen(folder, notices)?,
+            None if empty => self.listed = None,
+            None => {}
+        }
+        if self.listed.is_none_or(|listed| now.duration_since(listed) >= trust) {
+            self.list(folder)?;
+        }
+        Ok(ended)
+    }
+
+    /// Takes in what was told, and says whether the notices have ended.
+    fn listen(&mut self, folder: &Path, notices: &Notices) -> Result<bool> {
+        let mut ended = false;
+        let mut missed = false;
+        let told = notices.take(|notice| match notice {
+            Notice::File(Some(name)) => self.add_file(name),
+            Notice::File(None) => {}
+            Notice::Gone => ended = true,
+            Notice::Missed => missed = true,
+        });
+        told.map_err(|error| error::io(error, "watch folder", folder))?;
+        if ended || missed {
+            self.listed = None;
+        }
+        Ok(ended)
+    }
+
+    /// Lists the folder, which takes time for each file in it.
+    fn list(&mut self, folder: &Path) -> Result<()> {
+        let begun = Instant::now();
+        for waiting in self.queues.values_mut() {
+            waiting.stems.clear();
+        }
+        let failed = |error| error::io(error, "list folder", folder);
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Some(name) = entry.file_name().to_str()
+                && self.knows(name)
+                && entry.file_type().is_ok_and(|kind| kind.is_file())
+            {
+                self.add_file(name);
+            }
+        }
+        self.listed = Some(begun);
+        Ok(())
+    }
+
+    fn knows(&self, file: &str) -> bool {
+        Stem::split(file).is_some_and(|(_, queue)| self.queues.contains_key(queue))
+    }
+
+    fn add_file(&mut self, file: &str) {
+        if let Some((stem, queue)) = Stem::split(file)
+            && let Some(waiting) = self.queues.get_mut(queue)
+        {
+            waiting.stems.insert(Stem::parse(stem));
+        }
+    }
+
+    /// Adds a message that was put back.
+    pub(crate) fn add(&mut self, queue: &str, stem: Stem) {
+        if let Some(waiting) = self.queues.get_mut(queue) {
+            waiting.stems.insert(stem);
+        }
+    }
+
+    /// The next message of a queue, which is not among those that wait any more.
+    pub(crate) fn next(&mut self, queue: &str) -> Option<Stem> {
+        self.queues.get_mut(queue)?.stems.pop_first()
+    }
+
+    /// Forgets the queues that nobody has asked for in a while.
+    pub(crate) fn forget_unused(&mut self, unused: Duration) {
+        let now = Instant::now();
+        self.queues.retain(|_, waiting| now.duration_since(waiting.used) < unused);
+    }
+}
