@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared as SharedFuture};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::connection::{Handle, Lease, Shared, lock};
+use crate::connection::{Entity, Handle, Lease, Shared, lock};
 use crate::consumer::{BodyContext, Delivery};
 use crate::entity::{Binding, Exchange, Queue};
 use crate::error::{Error, ErrorKind, Result, Scope};
@@ -301,6 +301,15 @@ impl Channel {
     ///
     /// As for [`get`](Self::get); with `no_ack`, a message taken by a dropped call is lost.
     pub async fn get_with(&self, get: &Get) -> Result<Option<Delivery>> {
+        self.get_in(get, BodyContext::of(&self.shared().settings)).await
+    }
+
+    /// As [`get_with`](Self::get_with), with what bodies are read with.
+    pub(crate) async fn get_in(
+        &self,
+        get: &Get,
+        context: Arc<BodyContext>,
+    ) -> Result<Option<Delivery>> {
         let deadline = self.deadline();
         let lease = self.lease(deadline).await?;
         let taken = timeout_at(deadline, lease.raw.get(get))
@@ -309,7 +318,6 @@ impl Channel {
             .flatten()
             .inspect_err(|error| self.judge(&lease, error))
             .map_err(|error| error.during("get").with("queue", &get.queue))?;
-        let context = BodyContext::of(&self.shared().settings);
         Ok(taken.map(|raw| Delivery::new(raw, get.no_ack, lease, context)))
     }
 
@@ -346,7 +354,36 @@ impl Channel {
         }
     }
 
-    /// Declares an entity unless the present link has it already (Kombu's `maybe_declare`).
+    /// Declares an exchange or queue unless the connection has declared just the same, and says
+    /// whether it did. What the broker may delete by itself, queues that are auto-deleted or expire,
+    /// is always declared.
+    ///
+    /// # Errors
+    ///
+    /// Those of declaring.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; the entity may have been declared.
+    ///
+    /// # Kombu
+    ///
+    /// `kombu.common.maybe_declare`, with its `retry`.
+    pub async fn maybe_declare(&self, entity: impl Into<Entity> + Send) -> Result<bool> {
+        let topology = &self.shared().topology;
+        match entity.into() {
+            Entity::Exchange(exchange) => {
+                let declares = exchange.is_declared() && !topology.has_exchange(&exchange);
+                self.ensure_exchange(&exchange).await.map(|()| declares)
+            }
+            Entity::Queue(queue) => {
+                let declares = queue.is_declared() && !topology.has_queue(&queue);
+                self.ensure_queue(&queue).await.map(|()| declares)
+            }
+        }
+    }
+
+    /// Declares an entity unless the present link has it already.
     pub(crate) async fn ensure_exchange(&self, exchange: &Exchange) -> Result<()> {
         if !exchange.is_declared() || self.shared().topology.has_exchange(exchange) {
             return Ok(());
@@ -459,20 +496,26 @@ pub(crate) fn was_never_heard(error: &Error) -> bool {
     }
 }
 
-/// Opens a raw channel on the present link, or the next one. How long they wait for a link is the
-/// matter of those who wait.
+/// Opens a raw channel on the present link, or the next one when it breaks meanwhile. How long they
+/// wait for a link is the matter of those who wait.
 async fn open(shared: Arc<Shared>) -> Result<Arc<Lease>, Arc<Error>> {
-    let opened = async {
-        let link = shared.link(Instant::now() + FOR_EVER).await?;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let link = shared.link(Instant::now() + FOR_EVER).await.map_err(Arc::new)?;
         let opening = timeout(shared.settings.operation_timeout, link.raw.open_channel());
-        let raw = opening
-            .await
-            .map_err(|_| shared.timed_out("open channel"))
-            .flatten()
-            .map_err(|error| error.during("open channel").with("url", &link.url))?;
-        Ok(Arc::new(Lease::new(link.generation, raw, shared.control())))
-    };
-    opened.await.map_err(Arc::new)
+        let opened = opening.await.map_err(|_| shared.timed_out("open channel")).flatten();
+        match opened {
+            Ok(raw) => return Ok(Arc::new(Lease::new(link.generation, raw, shared.control()))),
+            Err(error) if was_never_heard(&error) => {
+                tracing::debug!(%error, url = %link.url, "opening the channel again");
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => {
+                return Err(Arc::new(error.during("open channel").with("url", &link.url)));
+            }
+        }
+    }
 }
 
 /// Declares a queue in Kombu's order: exchanges of its bindings, itself, its bindings.

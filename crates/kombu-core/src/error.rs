@@ -31,6 +31,8 @@ pub enum ErrorKind {
     InvalidArgument,
     /// The URL does not follow the grammar.
     InvalidUrl,
+    /// A pool has lent all that it may lend.
+    LimitExceeded,
     /// A message was settled that had been settled before.
     MessageState,
     /// The broker refused the message (`basic.nack`, queue full).
@@ -41,6 +43,8 @@ pub enum ErrorKind {
     PreconditionFailed,
     /// The peer broke the protocol, or this side met an answer it cannot understand.
     Protocol,
+    /// The program at the other end got the request, and answered with a failure.
+    Remote,
     /// Somebody else holds the entity exclusively (AMQP 405).
     ResourceLocked,
     /// The delivery belongs to a link that is gone; the broker gives the message again.
@@ -70,11 +74,13 @@ impl ErrorKind {
             Self::Encode => "cannot encode",
             Self::InvalidArgument => "invalid argument",
             Self::InvalidUrl => "invalid URL",
+            Self::LimitExceeded => "limit exceeded",
             Self::MessageState => "message already settled",
             Self::Nacked => "refused by the broker",
             Self::NotFound => "not found",
             Self::PreconditionFailed => "precondition failed",
             Self::Protocol => "protocol error",
+            Self::Remote => "the other side failed",
             Self::ResourceLocked => "resource locked",
             Self::StaleDelivery => "delivery of a lost link",
             Self::Timeout => "timed out",

@@ -34,6 +34,21 @@ pub mod prelude {
     };
 }
 
+/// For programs without an async runtime: see [`kombu_core::blocking`].
+pub mod blocking {
+    pub use kombu_core::blocking::*;
+    use kombu_core::{IntoUrls, Result};
+
+    /// Connects to the first broker of `urls` that answers, with the transports that are enabled.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::connect`].
+    pub fn connect(urls: impl IntoUrls) -> Result<Connection> {
+        Connection::connect(crate::connection(urls))
+    }
+}
+
 /// Connects to the first broker of `urls` that answers, with the transports that are enabled.
 ///
 /// # Errors

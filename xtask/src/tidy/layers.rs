@@ -9,6 +9,7 @@ const LOWER: &[&str] = &[
     "entity",
     "error",
     "failover",
+    "id",
     "message",
     "options",
     "retry",
@@ -19,7 +20,8 @@ const LOWER: &[&str] = &[
     "value",
 ];
 /// Modules of handles and what is built of them.
-const UPPER: &[&str] = &["channel", "connection", "consumer", "patterns", "pool", "producer"];
+const UPPER: &[&str] =
+    &["blocking", "channel", "connection", "consumer", "pool", "producer", "rpc", "simple"];
 
 /// Says where a lower module uses an upper one.
 pub(super) fn check(file: &SourceFile) -> Vec<String> {

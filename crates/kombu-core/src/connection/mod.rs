@@ -91,6 +91,32 @@ impl Connection {
         Channel::new(Arc::clone(&self.handle))
     }
 
+    /// Another connection with the same URLs, transports and settings. It is not connected yet, and
+    /// shares nothing with this one: a clone is the same connection, this is not.
+    ///
+    /// # Kombu
+    ///
+    /// `Connection.clone`.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let Shared { urls, registry, settings, .. } = &**self.shared();
+        Self::start(Arc::new(Shared::new(urls.clone(), registry.clone(), settings.clone())))
+    }
+
+    /// Declares an exchange or queue unless the present link has it already, and says whether it
+    /// did. See [`Channel::maybe_declare`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; the entity may have been declared.
+    pub async fn maybe_declare(&self, entity: impl Into<Entity> + Send) -> Result<bool> {
+        self.channel.maybe_declare(entity).await
+    }
+
     /// A producer with a channel of its own, connected.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! How a consumer is configured and started.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::BodyContext;
@@ -104,16 +103,14 @@ impl ConsumerBuilder {
     /// # Cancel safety
     ///
     /// Cancel safe: what was started is ended.
-    pub async fn start(mut self) -> Result<Consumer> {
+    pub async fn start(self) -> Result<Consumer> {
         if self.queues.is_empty() {
             return Err(Error::new(ErrorKind::InvalidArgument, "a consumer needs a queue")
                 .during("consume"));
         }
-        let mut context = BodyContext::of(&self.channel.shared().settings);
-        if let Some(accept) = self.accept.take() {
-            accept.check(&context.codecs).map_err(|error| error.during("consume"))?;
-            Arc::make_mut(&mut context).accept = accept;
-        }
+        let settings = &self.channel.shared().settings;
+        let context = BodyContext::accepting(settings, self.accept.as_ref())
+            .map_err(|error| error.during("consume"))?;
         let grace = self.grace;
         let started = pump::start(self).await?;
         Ok(Consumer::new(started, context, grace))

@@ -27,6 +27,16 @@ impl BodyContext {
     pub(crate) fn of(settings: &Settings) -> Arc<Self> {
         Arc::clone(&settings.bodies)
     }
+
+    /// With an accept list of its own in place of the connection's.
+    pub(crate) fn accepting(settings: &Settings, accept: Option<&Accept>) -> Result<Arc<Self>> {
+        let mut context = Self::of(settings);
+        if let Some(accept) = accept {
+            accept.check(&context.codecs)?;
+            Arc::make_mut(&mut context).accept = accept.clone();
+        }
+        Ok(context)
+    }
 }
 
 /// A message that was received, and is to be settled once.

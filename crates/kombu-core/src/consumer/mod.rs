@@ -2,6 +2,7 @@
 
 mod builder;
 mod delivery;
+mod drain;
 mod pump;
 mod run;
 mod stream;
@@ -9,4 +10,5 @@ mod stream;
 pub use builder::ConsumerBuilder;
 pub(crate) use delivery::BodyContext;
 pub use delivery::{Acker, Delivery};
+pub use drain::Drain;
 pub use stream::Consumer;

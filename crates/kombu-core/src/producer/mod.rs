@@ -1,6 +1,7 @@
 //! Publishing.
 
 mod publication;
+mod reply;
 
 use std::borrow::Cow;
 use std::fmt;

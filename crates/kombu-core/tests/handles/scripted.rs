@@ -20,6 +20,8 @@ pub(crate) struct Script {
     breaks: watch::Sender<u64>,
     /// Rises with every link that is made.
     pub(crate) links: watch::Sender<u64>,
+    /// Rises with every link that is closed.
+    pub(crate) closed_links: watch::Sender<u64>,
     /// Rises with every consumer that started.
     pub(crate) consumers: watch::Sender<u64>,
 }
@@ -32,6 +34,8 @@ struct State {
     sinks: Vec<(Sink, ConsumerTag, Arc<str>)>,
     failing_publishes: usize,
     late: usize,
+    mute: bool,
+    requests: Vec<Arc<Publish>>,
 }
 
 impl Script {
@@ -58,6 +62,11 @@ impl Script {
         self.state.lock().unwrap().late = count;
     }
 
+    /// Answers no ping any more, as a peer that is gone without a word.
+    pub(crate) fn go_mute(&self, mute: bool) {
+        self.state.lock().unwrap().mute = mute;
+    }
+
     pub(crate) fn break_links(&self) {
         self.breaks.send_modify(|count| *count += 1);
     }
@@ -75,6 +84,29 @@ impl Script {
         message.properties.content_type = Some("text/plain".into());
         let delivery = RawDelivery::new(DeliveryTag(1), tag, queue, message);
         sink.deliver(vec![delivery]).await.unwrap();
+    }
+
+    /// Answers the last request that was published, through the consumer that subscribed last.
+    pub(crate) async fn reply(&self, body: &'static str) {
+        let (request, (sink, tag, queue)) = {
+            let mut state = self.state.lock().unwrap();
+            (state.requests.pop().unwrap(), state.sinks.last().cloned().unwrap())
+        };
+        let asked = &request.message.properties;
+        assert_eq!(asked.reply_to.as_deref(), Some(&*queue));
+        let mut message = Message::default();
+        message.body = body.into();
+        message.properties.content_type = Some("application/json".into());
+        message.properties.correlation_id.clone_from(&asked.correlation_id);
+        let delivery = RawDelivery::new(DeliveryTag(1), tag, queue, message);
+        sink.deliver(vec![delivery]).await.unwrap();
+    }
+
+    /// Waits until so many requests were published that are not answered.
+    pub(crate) async fn requests(&self, count: usize) {
+        while self.state.lock().unwrap().requests.len() < count {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Ends the consumer that subscribed last, as a broker does whose queue was deleted.
@@ -161,6 +193,10 @@ impl RawConnection for Link {
     }
 
     async fn ping(&self) -> Result<()> {
+        self.script.note("ping");
+        if self.script.state.lock().unwrap().mute {
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 
@@ -169,6 +205,7 @@ impl RawConnection for Link {
     }
 
     async fn close(&self) -> Result<()> {
+        self.script.closed_links.send_modify(|count| *count += 1);
         self.closed.send_replace(true);
         Ok(())
     }
@@ -230,6 +267,9 @@ impl RawChannel for Lane {
         if state.failing_publishes > 0 {
             state.failing_publishes -= 1;
             return Ok(Confirm::ready(Err(Error::lost("scripted loss before the confirm"))));
+        }
+        if publish.message.properties.reply_to.is_some() {
+            state.requests.push(publish);
         }
         Ok(Confirm::ready(Ok(())))
     }

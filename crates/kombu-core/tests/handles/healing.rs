@@ -1,9 +1,4 @@
-//! How connections, producers and consumers behave when brokers and links fail: on a transport
-//! that fails as it is told. Time is paused, so that waits take none.
-
-#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
-
-mod scripted;
+//! How connections, producers and consumers behave when brokers and links fail.
 
 use std::future::IntoFuture as _;
 use std::sync::Arc;
@@ -13,11 +8,9 @@ use futures_util::FutureExt as _;
 use kombu_core::{
     Connection, ConnectionState, ErrorKind, Exchange, FailoverStrategy, Queue, Result, RetryPolicy,
 };
-use scripted::{Script, Scripted};
 
-fn builder(url: &str, script: &Arc<Script>) -> kombu_core::ConnectionBuilder {
-    Connection::builder(url).transport(Scripted(Arc::clone(script)))
-}
+use crate::builder;
+use crate::scripted::Script;
 
 fn connects(log: &[String]) -> Vec<&str> {
     log.iter().filter_map(|line| line.strip_prefix("connect ")).collect()
@@ -326,5 +319,18 @@ async fn a_publish_that_is_not_polled_holds_up_nobody() -> Result<()> {
     script.revive("a");
     producer.publish("dogs").to("", "video").await?;
     left_alone.await?;
+    connection.close().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_opens_on_the_next_link_when_this_one_just_broke() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let connection = builder("scripted://a", &script).connect().await?;
+    // Nobody had a chance to see it.
+    script.break_links();
+    assert!(matches!(connection.state(), ConnectionState::Connected(_)));
+    connection.producer().await?;
+    connection.purge("video").await?;
+    assert_eq!(*script.links.borrow(), 2);
     connection.close().await
 }
