@@ -10,6 +10,8 @@ pub mod transports {
     pub use kombu_transport_memory as memory;
     #[cfg(feature = "redis")]
     pub use kombu_transport_redis as redis;
+    #[cfg(feature = "zookeeper")]
+    pub use kombu_transport_zookeeper as zookeeper;
 
     use kombu_core::transport::TransportRegistry;
 
@@ -23,6 +25,8 @@ pub mod transports {
         let registry = registry.with(memory::MemoryTransport::shared());
         #[cfg(feature = "redis")]
         let registry = registry.with(redis::RedisTransport::new());
+        #[cfg(feature = "zookeeper")]
+        let registry = registry.with(zookeeper::ZooKeeperTransport::new());
         registry
     }
 }

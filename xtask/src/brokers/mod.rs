@@ -18,6 +18,8 @@ pub(crate) mod redis_sentinel;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod tls;
+pub(crate) mod zookeeper;
+pub(crate) mod zookeeper_ensemble;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -30,12 +32,15 @@ use crate::brokers::rabbitmq::RabbitMq;
 use crate::brokers::redis::Redis;
 use crate::brokers::redis_cluster::RedisCluster;
 use crate::brokers::redis_sentinel::RedisSentinel;
+use crate::brokers::zookeeper::ZooKeeper;
+use crate::brokers::zookeeper_ensemble::ZooKeeperEnsemble;
 
 /// Everything that `test-brokers` can test, in the order in which it does.
 pub(crate) const TRANSPORTS: &[Transport] = &[
     Transport { name: "memory", brokers: &[] },
     Transport { name: "amqp", brokers: &[&RabbitMq] },
     Transport { name: "redis", brokers: &[&Redis, &RedisSentinel, &RedisCluster] },
+    Transport { name: "zookeeper", brokers: &[&ZooKeeper, &ZooKeeperEnsemble] },
 ];
 
 /// A transport crate, `kombu-transport-<name>`, and the brokers it is tested on.

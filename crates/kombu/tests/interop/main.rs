@@ -46,6 +46,24 @@ const TRANSPORTS: &[Transport] = &[
         options: &[("visibility_timeout", "3")],
         also_with: &[],
     },
+    Transport {
+        name: "zookeeper",
+        python_lacks: &[
+            "at_least_once",
+            "empty_text",
+            "exchange_bindings",
+            "fanout",
+            "headers",
+            "redelivered",
+            "requeue_to_head",
+            "shared_bindings",
+            "shared_types",
+            "size_of_empty",
+            "topic_no_word",
+        ],
+        options: &[],
+        also_with: &[],
+    },
 ];
 
 fn main() -> ExitCode {

@@ -181,7 +181,7 @@ async fn raw(pair: &mut Pair) -> Result<()> {
 
 /// More than two frames of AMQP.
 async fn long(pair: &mut Pair) -> Result<()> {
-    exchange(pair, json!({ "long": "ü".repeat(150_000) })).await
+    exchange(pair, json!({ "long": "ü".repeat(100_000) })).await
 }
 
 async fn compressed(pair: &mut Pair) -> Result<()> {
