@@ -61,6 +61,8 @@ pub(crate) struct Server {
     /// Whether it keeps what it is told through restarts.
     pub(crate) persistent: bool,
     pub(crate) role: String,
+    /// Whether it reads its data still, and does nothing else.
+    pub(crate) loading: bool,
 }
 
 impl Core {
@@ -188,6 +190,7 @@ impl Server {
             client,
             persistent: field("aof_enabled").as_deref() == Some("1"),
             role: field("role").unwrap_or_default(),
+            loading: field("loading").as_deref() == Some("1"),
         })
     }
 }

@@ -121,6 +121,24 @@ impl Link {
         self.lock().push(beating);
     }
 
+    /// Gives the connection a name for the servers to show; spaces cannot be in it.
+    pub(crate) async fn set_name(&self, name: &str) -> Result<()> {
+        let name: String = name
+            .chars()
+            .map(|letter| if letter.is_ascii_graphic() { letter } else { '-' })
+            .collect();
+        for server in self.client.active_connections() {
+            let command = CustomCommand::new_static("CLIENT", ClusterHash::Random, false);
+            let node = self.client.with_cluster_node(server);
+            let naming = timeout(SILENCE, node.custom_raw(command, vec!["SETNAME", &name])).await;
+            // A user may be without the right to it, which is an answer like any other.
+            naming
+                .map_err(|_elapsed| Error::lost("the server does not answer"))?
+                .map_err(error::fred)?;
+        }
+        Ok(())
+    }
+
     /// Sends a command and waits for its answer. On a cluster it goes to the node of the key.
     pub(crate) async fn call(
         &self,

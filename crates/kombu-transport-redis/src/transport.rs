@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use kombu_core::transport::{Capabilities, ConnectParams, PriorityOrder, RawConnection, Transport};
 use kombu_core::{Error, Result};
 use kombu_virtual::VirtualConnection;
@@ -102,18 +101,20 @@ async fn open(place: &Place, settings: &Settings) -> Result<Arc<Core>> {
     let mut link = Link::connect(place, &settings.login).await?;
     link.keep_alive(settings.heartbeat);
     if let Some(name) = &settings.name {
-        set_name(&link, name).await?;
+        link.set_name(name).await?;
     }
     let clustered = matches!(place, Place::Cluster(_));
     let keys = Keys::new(&settings.options, settings.login.database.unwrap_or(0), clustered);
     let core = Core::start(link, keys, settings.options.clone()).await?;
-    if !clustered && core.server.role == "slave" {
-        core.close().await;
-        return Err(
-            Error::lost("the server is a replica, which takes no messages").with("server", place)
-        );
-    }
-    Ok(core)
+    let useless = if core.server.loading {
+        "LOADING: the server reads its data still"
+    } else if !clustered && core.server.role == "slave" {
+        "the server is a replica, which takes no messages"
+    } else {
+        return Ok(core);
+    };
+    core.close().await;
+    Err(Error::lost(useless).with("server", place))
 }
 
 /// Connects to the master that sentinels name; if they differ, to the first that is one.
@@ -126,13 +127,4 @@ async fn open_master(sentinels: &Sentinels, settings: &Settings) -> Result<Arc<C
         }
     }
     Err(failure.unwrap_or_else(|| Error::lost("no sentinel names a server")))
-}
-
-/// Gives the connection a name for the server to show; spaces cannot be in it.
-async fn set_name(link: &Link, name: &str) -> Result<()> {
-    let name: String =
-        name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '-' }).collect();
-    let arguments = vec![Bytes::from_static(b"SETNAME"), Bytes::from(name)];
-    // A user may be without the right to it.
-    link.ask(b"", "CLIENT", arguments).await.map(drop)
 }

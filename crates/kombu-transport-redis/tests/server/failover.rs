@@ -23,10 +23,11 @@ async fn a_killed_master_is_replaced() -> Outcome {
     let (before, after) = (Queue::new("before"), Queue::new("after"));
     fill(&from, &before, 0..500).await?;
     let old = master().await?;
+    let mut raw = Raw::to("127.0.0.1", old).await?;
+    let confirmed = offsets(&raw.ask(&["INFO", "replication"]).await?.concat())[0];
     until("the replicas to have it", async || {
-        let mut raw = Raw::to("127.0.0.1", old).await.expect("the master answers");
-        let answer = raw.ask(&["INFO", "replication"]).await.expect("the master answers").concat();
-        replicas_have_it(&answer)
+        let answer = raw.ask(&["INFO", "replication"]).await.expect("the master answers");
+        offsets(&answer.concat())[1..].iter().all(|replica| *replica >= confirmed)
     })
     .await;
 
@@ -68,12 +69,16 @@ async fn master() -> Result<u16, Box<dyn std::error::Error + Send + Sync>> {
     Ok(address.last().ok_or("no master")?.parse()?)
 }
 
-/// Whether two replicas are where the master is.
-fn replicas_have_it(replication: &str) -> bool {
-    let field = |name: &str| replication.lines().find_map(|line| line.strip_prefix(name));
-    let Some(offset) = field("master_repl_offset:") else { return false };
-    ["slave0:", "slave1:"].iter().all(|name| {
-        field(name).is_some_and(|replica| replica.contains(&format!("offset={},", offset.trim())))
+/// How much of what was written the master has, and each of its two replicas.
+fn offsets(replication: &str) -> [u64; 3] {
+    ["master_repl_offset:", "slave0:", "slave1:"].map(|name| {
+        let field = replication.lines().find_map(|line| line.strip_prefix(name));
+        let offset = field.and_then(|field| {
+            field
+                .split(',')
+                .find_map(|part| part.strip_prefix("offset=").unwrap_or(part).parse().ok())
+        });
+        offset.unwrap_or(0)
     })
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kombu_core::{Connection, ConnectionState, ErrorKind, Queue, RetryPolicy};
-use tokio::time::{Duration, Instant, sleep, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
 use crate::case::{Outcome, cases};
 use crate::ground::{
-    CONTROL, builder, connect, control, fill, numbers, prefix, say, until, variable,
+    CONTROL, SOON, builder, connect, control, fill, numbers, prefix, say, until, variable,
 };
 use crate::raw::Raw;
 use crate::traffic::with_traffic;
@@ -106,13 +106,13 @@ async fn a_server_that_becomes_a_replica_is_left() -> Outcome {
 async fn a_server_that_loads_its_data_is_waited_for() -> Outcome {
     let prefix = prefix("loading");
     let (from, to) = (connect(&prefix, "").await?, connect(&prefix, "").await?);
-    fill(&from, &Queue::new("other"), 0..2000).await?;
     let mut raw = careful().await?;
-    // A millisecond for each command or key that it reads from its file.
-    raw.ask(&["CONFIG", "SET", "key-load-delay", "1000"]).await?;
-    if raw.ask(&["CONFIG", "REWRITE"]).await.is_err() {
-        raw.ask(&["CONFIG", "SET", "key-load-delay", "0"]).await?;
-        return Err("the server has no action for a slow start".into());
+    let many = "for i = 1, 2000 do redis.call('SET', KEYS[1] .. i, i, 'EX', 60) end";
+    raw.ask(&["EVAL", many, "1", &prefix]).await?;
+    rewrite(&mut raw).await?;
+    if loads_slowly(&mut raw, true).await.is_err() {
+        loads_slowly(&mut raw, false).await.unwrap_or(());
+        return Err("a server without a file for its configuration has no action for this".into());
     }
     with_traffic(&from, &to, async |traffic| {
         let restarting = control(CONTROL, "restart");
@@ -128,19 +128,36 @@ async fn a_server_that_loads_its_data_is_waited_for() -> Outcome {
             }
             // It is seen by those who matter, too.
             let policy = RetryPolicy::once();
-            builder(&prefix, "").retry(policy).connect().await.map(drop).expect_err("it loads")
+            builder(&prefix, "").retry(policy).connect().await.map(drop)
         };
-        let (restarted, error) = tokio::join!(restarting, watching);
+        let (restarted, connected) = tokio::join!(restarting, timeout(SOON, watching));
         restarted?;
+        loads_slowly(&mut Raw::connect(URL).await?, false).await?;
+        let error = connected?.expect_err("it loads");
         assert!(error.to_string().contains("LOADING"), "{error}");
-        let mut raw = Raw::connect(URL).await?;
-        raw.ask(&["CONFIG", "SET", "key-load-delay", "0"]).await?;
-        raw.ask(&["CONFIG", "REWRITE"]).await?;
         traffic.flows(100).await;
-        to.delete_queue("other").await?;
         Ok(())
     })
     .await
+}
+
+/// Makes the server write its file anew, with what it holds now and no more.
+async fn rewrite(raw: &mut Raw) -> Outcome {
+    raw.ask(&["BGREWRITEAOF"]).await?;
+    until("the file to be written", async || {
+        let info = raw.ask(&["INFO", "persistence"]).await.unwrap_or_default().concat();
+        info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0")
+    })
+    .await;
+    Ok(())
+}
+
+/// Whether the server takes a millisecond for each key when it starts, and answers meanwhile.
+async fn loads_slowly(raw: &mut Raw, slowly: bool) -> std::io::Result<()> {
+    let (delay, interval) = if slowly { ("1000", "1024") } else { ("0", "2097152") };
+    raw.ask(&["CONFIG", "SET", "key-load-delay", delay]).await?;
+    raw.ask(&["CONFIG", "SET", "loading-process-events-interval-bytes", interval]).await?;
+    raw.ask(&["CONFIG", "REWRITE"]).await.map(drop)
 }
 
 async fn a_full_server_says_so_and_takes_messages_again() -> Outcome {
@@ -191,6 +208,10 @@ async fn no_publish_is_doubled_by_the_driver() -> Outcome {
                 let published = producer.publish(&number).to_queue(&queue).await.is_ok();
                 confirmed.fetch_add(u64::from(published), Ordering::Relaxed);
                 fates.insert(number, published);
+                if !published {
+                    // While there is no link, this fails at once.
+                    sleep(Duration::from_millis(1)).await;
+                }
             }
             Ok::<_, kombu_core::Error>(fates)
         }

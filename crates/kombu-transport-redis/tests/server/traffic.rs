@@ -91,7 +91,8 @@ impl Traffic {
             lock(&self.book.confirmed).difference(&lock(&self.book.received)).copied().collect()
         };
         let all = timeout(SOON, until("all to come", async || missing().is_empty())).await;
-        let (confirmed, missing) = (lock(&self.book.confirmed).len(), missing());
+        let missing = missing();
+        let confirmed = lock(&self.book.confirmed).len();
         if all.is_err() || !missing.is_empty() {
             return Err(format!("of {confirmed} confirmed these did not come: {missing:?}").into());
         }
