@@ -16,6 +16,7 @@ import time
 
 import amqp
 import kombu
+import redis
 
 
 class Clocks:
@@ -65,7 +66,12 @@ def connect(request, confirm):
 
 def run_versions(_request):
     """What takes part."""
-    return [["Python", platform.python_version()], ["Python's Kombu", kombu.__version__], ["py-amqp", amqp.__version__]]
+    return [
+        ["Python", platform.python_version()],
+        ["Python's Kombu", kombu.__version__],
+        ["py-amqp", amqp.__version__],
+        ["redis-py", redis.__version__],
+    ]
 
 
 def publisher(channel, request, values):
@@ -102,6 +108,23 @@ def run_publish(request, values=False):
 def run_publish_values(request):
     """The same with values."""
     return run_publish(request, values=True)
+
+
+def run_publish_batch(request):
+    """Publishes in batches, each answered before the next."""
+    with connect(request, confirm=True) as connection:
+        producer = kombu.Producer(connection.channel(), serializer="json")
+        body, queue, left = request["body"], request["queue"], request["count"]
+        clocks = Clocks(request["broker"])
+        while left:
+            some = min(left, request["window"])
+            with producer.batch(max_size=some):
+                for _ in range(some):
+                    producer.publish(
+                        body, routing_key=queue, content_type="application/json", content_encoding="utf-8"
+                    )
+            left -= some
+        return clocks.stop(request["count"])
 
 
 def run_publish_window(request):

@@ -30,8 +30,10 @@ REDIS_LACKS = {"early-fanout", "empty-size"}
 
 # What ZooKeeper lacks beside: fanout; and asking for the size of a queue fails.
 ZOOKEEPER_LACKS = {"early-fanout", "empty-size"}
+# What SQL lacks beside: fanout.
+SQL_LACKS = {"early-fanout"}
 # Where exchanges and bindings are those of a process, so that senders must declare the queues, too.
-LOCAL_TABLES = ("zookeeper",)
+LOCAL_TABLES = ("sqla", "sqlalchemy", "zookeeper")
 
 
 class Failed(Exception):
@@ -343,9 +345,9 @@ class Cases:
 def main():
     """Runs all cases."""
     (url,) = sys.argv[1:]
-    scheme = url.partition(":")[0]
+    scheme = url.partition(":")[0].partition("+")[0]
     options = {}
-    if scheme == "filesystem":
+    if scheme == "filesystem" and "?" not in url:
         folder = tempfile.TemporaryDirectory(prefix="kombu-check-")
         options = {name: folder.name for name in ("data_folder_in", "data_folder_out", "control_folder")}
     peer = InProcess if scheme == "memory" else Subprocess
@@ -354,6 +356,8 @@ def main():
         lacks |= REDIS_LACKS
     if scheme == "zookeeper":
         lacks |= ZOOKEEPER_LACKS
+    if scheme in ("sqla", "sqlalchemy"):
+        lacks |= SQL_LACKS
     sender, receiver = Client(peer(url, options)), Client(peer(url, options))
     about = sender.ask("about")
     print(f"kombu {about['kombu']}, {about['driver']}, server {about['server'] or 'none'}")

@@ -25,7 +25,7 @@ AMQP_SCHEMES = {"amqp", "amqps", "pyamqp", "librabbitmq"}
 
 
 def connect(url, options):
-    """Opens a connection; an AMQP URL may carry TLS options and a login method, which Kombu takes apart from it."""
+    """Opens a connection; URLs may carry options that Kombu takes apart from them: TLS and login on AMQP, folders."""
     arguments = {"transport_options": options}
     parts = urlsplit(url)
     if parts.scheme in AMQP_SCHEMES:
@@ -41,6 +41,13 @@ def connect(url, options):
         if tls:
             arguments["ssl"] = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": parts.hostname, **tls}
         arguments.update(query)
+    elif parts.scheme == "filesystem":
+        # Kombu takes the folders as options only.
+        options.update(parse_qsl(parts.query))
+        url = "filesystem://"
+    elif parts.scheme.startswith(("sqla+", "sqlalchemy+")):
+        # Kombu gives what it does not know to the engine, which refuses it.
+        options.pop("visibility_timeout", None)
     connection = kombu.Connection(url, **arguments)
     connection.connect()
     return connection

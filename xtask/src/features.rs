@@ -41,7 +41,9 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
 
 /// The umbrella's features for tests of some transports: these, none of the others, and all that is no transport.
 pub(crate) fn for_transports(chosen: &[&'static Transport]) -> Result<Vec<String>> {
-    let is_transport = |name: &str| TRANSPORTS.iter().any(|transport| transport.name == name);
+    let is_transport = |name: &str| {
+        PARTS.contains(&name) || TRANSPORTS.iter().any(|transport| transport.name == name)
+    };
     let is_chosen = |name: &str| chosen.iter().any(|transport| transport.name == name);
     Ok(of_umbrella()?
         .into_iter()
@@ -49,6 +51,9 @@ pub(crate) fn for_transports(chosen: &[&'static Transport]) -> Result<Vec<String
         .map(|name| format!("{UMBRELLA}/{name}"))
         .collect())
 }
+
+/// Features that are a part of a transport, whose own feature has them all.
+const PARTS: &[&str] = &["mysql", "postgres", "sqlite"];
 
 /// The umbrella's features that are meant for users.
 fn of_umbrella() -> Result<Vec<String>> {

@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Result, anyhow, bail};
 
 use crate::brokers::run::{Run, STATE_VARIABLE};
-use crate::brokers::{Tests, Transport, Variant, start, transports};
+use crate::brokers::{Broker, Tests, Transport, Variant, start, transports};
 use crate::features;
 use crate::flags::{TestBrokers, With};
 use crate::interop;
@@ -50,11 +50,11 @@ pub(crate) fn run(flags: &TestBrokers, scope: Scope, interrupt: &Interrupt) -> R
         if scope == Scope::All {
             test(transport, &programs, &environment, &flags.arguments, interrupt, &mut report)?;
         }
-        if let Some(broker) = transport.brokers.first() {
+        for ground in grounds(transport, &environment) {
             for (tests, outcome) in
-                interop::exchange(transport, &programs, &environment, interrupt)?
+                interop::exchange(transport, &programs, &ground.environment, interrupt)?
             {
-                report.add(transport.name, "plain", broker.name(), tests, outcome);
+                report.add(transport.name, ground.name, ground.broker, tests, outcome);
             }
         }
     }
@@ -177,8 +177,12 @@ fn test(
         report.add(transport.name, "in process", "", "all", outcome);
         return Ok(());
     }
+    if in_a_folder(transport, environment) {
+        let outcome = run_all(&own, interrupt, arguments, environment)?;
+        report.add(transport.name, FOLDER, "", "all", outcome);
+    }
     for (broker, variant) in transport.variants() {
-        let Some(environment) = for_variant(transport, variant, environment) else {
+        let Some(environment) = for_variant(transport, broker, variant, environment) else {
             println!("\n{} {}: {} is not given", transport.name, variant.name, variant.url);
             continue;
         };
@@ -188,6 +192,39 @@ fn test(
     }
     Ok(())
 }
+
+/// Where what users hold is tried.
+struct Ground {
+    name: &'static str,
+    broker: &'static str,
+    environment: Vec<(String, String)>,
+}
+
+/// The places where what users hold is tried on a transport: what is only inside a process cannot
+/// be shared.
+fn grounds(transport: &Transport, environment: &[(String, String)]) -> Vec<Ground> {
+    let folder = in_a_folder(transport, environment).then(|| Ground {
+        name: FOLDER,
+        broker: "",
+        environment: environment.to_vec(),
+    });
+    let whole = transport.variants().filter(|(_, variant)| variant.tests == Tests::All);
+    let served = whole.filter_map(|(broker, variant)| {
+        let environment = for_variant(transport, broker, variant, environment)?;
+        Some(Ground { name: variant.name, broker: broker.name(), environment })
+    });
+    folder.into_iter().chain(served).collect()
+}
+
+/// Whether the transport has a broker that is a folder or a file.
+fn in_a_folder(transport: &Transport, environment: &[(String, String)]) -> bool {
+    let url = transport.url_variable();
+    environment.iter().any(|(name, _)| *name == url)
+        && !transport.variants().any(|(_, variant)| variant.url == url)
+}
+
+/// What tables call such a broker.
+const FOLDER: &str = "folder";
 
 /// Which programs a variant runs, what to call them, and with which arguments.
 fn selection<'programs>(
@@ -209,16 +246,25 @@ fn selection<'programs>(
     }
 }
 
-/// The environment with the transport's URL that of the variant; none if there is no such URL.
+/// The environment with the transport's URL that of the variant, and its control that of the
+/// variant's broker; none if there is no such URL.
 fn for_variant(
     transport: &Transport,
+    broker: &dyn Broker,
     variant: &Variant,
     environment: &[(String, String)],
 ) -> Option<Vec<(String, String)>> {
     let (_, url) = environment.iter().find(|(name, _)| name == variant.url)?;
+    let control = start::control_variable(broker.name());
+    let control = environment.iter().find(|(name, _)| *name == control);
+    let control =
+        control.map(|(_, command)| (start::control_variable(transport.name), command.clone()));
+    let url = (transport.url_variable(), url.clone());
     let mut environment = environment.to_vec();
-    environment.push((transport.url_variable(), url.clone()));
+    environment.retain(|(name, _)| *name != url.0);
+    environment.push(url);
     environment.push(("KOMBU_TEST_VARIANT".to_owned(), variant.name.to_owned()));
+    environment.extend(control);
     Some(environment)
 }
 

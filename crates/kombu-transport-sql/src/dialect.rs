@@ -24,13 +24,19 @@ impl Dialect {
         if self.is_mysql() { format!("`{name}`") } else { format!("\"{name}\"") }
     }
 
-    /// A statement as this database wants it: `?` stands for an argument, and names in `[]` are
+    /// A statement as this database wants it: `?` stands for an argument, and names in brackets are
     /// quoted.
     pub(crate) fn sql(self, text: &str) -> Sql {
         let mut sql = String::with_capacity(text.len() + 32);
         let mut number = 0;
-        for letter in text.chars() {
+        let mut letters = text.chars().peekable();
+        while let Some(letter) = letters.next() {
             match letter {
+                // A list, as PostgreSQL writes the type.
+                '[' if letters.peek() == Some(&']') => {
+                    letters.next();
+                    sql.push_str("[]");
+                }
                 '?' if self == Self::Postgres => {
                     number += 1;
                     let _infallible = write!(sql, "${number}");
@@ -84,6 +90,7 @@ mod tests {
     fn places_and_names_are_written_as_the_database_reads_them() {
         let text = "SELECT [id] FROM [t] WHERE [a] = ? AND [b] = ?";
         let postgres = "SELECT \"id\" FROM \"t\" WHERE \"a\" = $1 AND \"b\" = $2";
+        assert_eq!(&*Dialect::Postgres.sql("?::text[]"), "$1::text[]");
         assert_eq!(&*Dialect::Postgres.sql(text), postgres);
         let mysql = "SELECT `id` FROM `t` WHERE `a` = ? AND `b` = ?";
         assert_eq!(&*Dialect::MySql.sql(text), mysql);

@@ -61,7 +61,7 @@ impl Driver {
                     kombu_core::ErrorKind::Unsupported,
                     format!(
                         "the driver is not compiled in; enable the feature {:?} of the crate \
-                         kombu-transport-sql",
+                         kombu or kombu-transport-sql",
                         other.feature()
                     ),
                 ));

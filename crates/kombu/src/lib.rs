@@ -6,10 +6,14 @@ pub use kombu_core::*;
 pub mod transports {
     #[cfg(feature = "amqp")]
     pub use kombu_transport_amqp as amqp;
+    #[cfg(feature = "filesystem")]
+    pub use kombu_transport_filesystem as filesystem;
     #[cfg(feature = "memory")]
     pub use kombu_transport_memory as memory;
     #[cfg(feature = "redis")]
     pub use kombu_transport_redis as redis;
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+    pub use kombu_transport_sql as sql;
     #[cfg(feature = "zookeeper")]
     pub use kombu_transport_zookeeper as zookeeper;
 
@@ -21,10 +25,14 @@ pub mod transports {
         let registry = TransportRegistry::new();
         #[cfg(feature = "amqp")]
         let registry = registry.with(amqp::AmqpTransport::new());
+        #[cfg(feature = "filesystem")]
+        let registry = registry.with(filesystem::FilesystemTransport::new());
         #[cfg(feature = "memory")]
         let registry = registry.with(memory::MemoryTransport::shared());
         #[cfg(feature = "redis")]
         let registry = registry.with(redis::RedisTransport::new());
+        #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+        let registry = registry.with(sql::SqlTransport::shared());
         #[cfg(feature = "zookeeper")]
         let registry = registry.with(zookeeper::ZooKeeperTransport::new());
         registry

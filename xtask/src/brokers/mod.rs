@@ -6,9 +6,12 @@
 pub(crate) mod compose_file;
 pub(crate) mod control;
 pub(crate) mod docker;
+pub(crate) mod folder;
 pub(crate) mod install;
+pub(crate) mod mariadb;
 pub(crate) mod node;
 pub(crate) mod ports;
+pub(crate) mod postgres;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rabbitmq;
@@ -25,8 +28,11 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 
+use crate::brokers::mariadb::MariaDb;
 use crate::brokers::node::{Node, Ports};
+use crate::brokers::postgres::Postgres;
 use crate::brokers::process::Process;
 use crate::brokers::rabbitmq::RabbitMq;
 use crate::brokers::redis::Redis;
@@ -38,8 +44,10 @@ use crate::brokers::zookeeper_ensemble::ZooKeeperEnsemble;
 /// Everything that `test-brokers` can test, in the order in which it does.
 pub(crate) const TRANSPORTS: &[Transport] = &[
     Transport { name: "memory", brokers: &[] },
+    Transport { name: "filesystem", brokers: &[] },
     Transport { name: "amqp", brokers: &[&RabbitMq] },
     Transport { name: "redis", brokers: &[&Redis, &RedisSentinel, &RedisCluster] },
+    Transport { name: "sql", brokers: &[&Postgres, &MariaDb] },
     Transport { name: "zookeeper", brokers: &[&ZooKeeper, &ZooKeeperEnsemble] },
 ];
 
@@ -106,6 +114,16 @@ pub(crate) trait Broker: Debug + Sync {
 
     /// What `control` can do to it beyond what works on any process.
     fn actions(&self) -> &'static [&'static str];
+
+    /// The signal that makes a server stop at once and in good order.
+    fn stop_signal(&self) -> Signal {
+        Signal::TERM
+    }
+
+    /// Whether clients are served by processes of their own, which freeze with the server.
+    fn has_workers(&self) -> bool {
+        false
+    }
 
     /// Does one of [`Broker::actions`] and returns when its effect shows.
     fn act(&self, node: &Node, action: &str) -> Result<()>;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::brokers::docker::Compose;
 use crate::brokers::probe::until;
-use crate::brokers::process::{Condition, Process};
+use crate::brokers::process::{Condition, Identity, Process};
 use crate::brokers::{Broker, broker};
 
 /// Ports by the names that [`Broker`] gives them.
@@ -86,7 +86,8 @@ impl Node {
         if let Some(compose) = &self.compose {
             return compose.run(&["stop", &self.broker]);
         }
-        self.servers().try_for_each(|id| id.end(PATIENCE))
+        let ask = self.broker()?.stop_signal();
+        self.servers().try_for_each(|id| id.end(ask, PATIENCE))
     }
 
     /// Kills the server, with its data kept.
@@ -102,7 +103,7 @@ impl Node {
         if let Some(compose) = &self.compose {
             return compose.run(&["pause", &self.broker]);
         }
-        self.servers().try_for_each(|id| {
+        self.frozen_together()?.into_iter().try_for_each(|id| {
             id.signal(Signal::STOP)?;
             id.wait_for(Condition::Stopped, PATIENCE)
         })
@@ -113,7 +114,7 @@ impl Node {
         if let Some(compose) = &self.compose {
             return compose.run(&["unpause", &self.broker]);
         }
-        self.servers().try_for_each(|id| {
+        self.frozen_together()?.into_iter().try_for_each(|id| {
             id.signal(Signal::CONT)?;
             id.wait_for(Condition::Running, PATIENCE)
         })
@@ -154,9 +155,18 @@ impl Node {
     }
 
     /// The processes that serve clients.
-    fn servers(&self) -> impl Iterator<Item = crate::brokers::process::Identity> {
+    fn servers(&self) -> impl Iterator<Item = Identity> {
         let servers = self.processes.iter().filter(|process| process.server);
         servers.filter_map(|process| process.id)
+    }
+
+    /// The processes that a pause freezes.
+    fn frozen_together(&self) -> Result<Vec<Identity>> {
+        let mut all: Vec<_> = self.servers().collect();
+        if self.broker()?.has_workers() {
+            all.extend(all.clone().into_iter().flat_map(Identity::children));
+        }
+        Ok(all)
     }
 
     /// Says which process ended and what it last wrote.

@@ -97,10 +97,23 @@ impl Identity {
         Ok(())
     }
 
+    /// The processes that this one has started and that still run.
+    pub(crate) fn children(self) -> Vec<Self> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                let status = fs::read_to_string(entry.path().join("status")).ok()?;
+                let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+                (parent.trim().parse() == Ok(self.pid)).then(|| Self::of(pid).ok())?
+            })
+            .collect()
+    }
+
     /// Ends the process: asks, waits, and kills what has not ended by then.
-    pub(crate) fn end(self, patience: Duration) -> Result<()> {
-        // A stopped process only hears SIGTERM once it continues.
-        self.signal(Signal::TERM)?;
+    pub(crate) fn end(self, ask: Signal, patience: Duration) -> Result<()> {
+        // A stopped process only hears it once it continues.
+        self.signal(ask)?;
         self.signal(Signal::CONT)?;
         if self.wait_for(Condition::Gone, patience).is_err() {
             self.kill()?;

@@ -11,12 +11,13 @@ use crate::brokers::docker::Compose;
 use crate::brokers::install;
 use crate::brokers::node::Node;
 use crate::brokers::run::{MARK, Run, STATE_VARIABLE, lock, taken_ports};
-use crate::brokers::{Broker, Transport, ports, tls};
+use crate::brokers::{Broker, Transport, folder, ports, tls};
 use crate::flags::With;
 use crate::paths;
 
 /// Starts the brokers of the transports into a run.
 pub(crate) fn start(run: &Run, transports: &[&'static Transport], with: With) -> Result<()> {
+    folder::make(run, transports)?;
     let brokers: Vec<_> =
         transports.iter().flat_map(|transport| transport.brokers).copied().collect();
     if brokers.is_empty() {
@@ -45,16 +46,22 @@ pub(crate) fn exports(run: &Run) -> Result<Vec<(String, String)>> {
         ("KOMBU_REQUIRE_BROKERS".to_owned(), "1".to_owned()),
         (STATE_VARIABLE.to_owned(), run.state_file().display().to_string()),
     ];
+    exports.extend(folder::exports(run));
     for node in run.load()?.nodes {
         let broker = node.broker()?;
         let variables = broker.exports(&node);
         exports.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
         exports.push((
-            format!("KOMBU_TEST_{}_CONTROL", broker.name().to_uppercase().replace('-', "_")),
+            control_variable(broker.name()),
             format!("{} control {}", run.program().display(), broker.name()),
         ));
     }
     Ok(exports)
+}
+
+/// The variable that holds the command which acts on a broker.
+pub(crate) fn control_variable(broker: &str) -> String {
+    format!("KOMBU_TEST_{}_CONTROL", broker.to_uppercase().replace('-', "_"))
 }
 
 /// Prints variables as lines for a shell to evaluate.

@@ -33,6 +33,21 @@ use crate::transport::Transport;
 const TRANSPORTS: &[Transport] = &[
     Transport { name: "amqp", python_lacks: &[], options: &[], also_with: &[("driver", "lapin")] },
     Transport {
+        name: "filesystem",
+        // The order, the priority and the mark of Python's messages are not in the names of files.
+        python_lacks: &[
+            "empty_text",
+            "priority",
+            "publishing_order",
+            "redelivered",
+            "requeue_to_head",
+            "shared_types",
+            "topic_no_word",
+        ],
+        options: &[],
+        also_with: &[("body_encoding", "utf-8")],
+    },
+    Transport {
         name: "redis",
         python_lacks: &[
             "early_fanout",
@@ -45,6 +60,26 @@ const TRANSPORTS: &[Transport] = &[
         // Messages of those who were killed come back after it.
         options: &[("visibility_timeout", "3")],
         also_with: &[],
+    },
+    Transport {
+        name: "sql",
+        python_lacks: &[
+            "at_least_once",
+            "exchange_bindings",
+            "fanout",
+            "headers",
+            "message_expiration",
+            "priority",
+            "queue_message_ttl",
+            "redelivered",
+            "requeue_to_head",
+            "shared_bindings",
+            "shared_types",
+            "topic_no_word",
+        ],
+        // Messages of those who were killed come back after it; Python has no such thing.
+        options: &[("visibility_timeout", "3")],
+        also_with: &[("body_encoding", "utf-8")],
     },
     Transport {
         name: "zookeeper",
