@@ -96,15 +96,25 @@ pub(crate) fn recover(folders: &Folders) -> Result<u64> {
 /// Moves back what one dead connection had claimed; its lock is held.
 fn bury(folders: &Folders, lock: &Path) -> Result<u64> {
     let folder = lock.with_extension("");
+    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let mut claimed: Vec<_> = entries
+        .map(|entry| {
+            let file = entry.file_name();
+            let message = file.to_str().and_then(Stem::split);
+            let message = message.map(|(stem, queue)| (Stem::parse(stem), queue.to_owned()));
+            (message, file)
+        })
+        .collect();
+    // In their order, since whoever waits for them takes them as they come.
+    claimed.sort_unstable();
     let mut count = 0;
-    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-        let file = entry.file_name();
+    for (message, file) in claimed {
         // Nobody knows whether a consumer saw it.
-        let back = match file.to_str().and_then(Stem::split) {
-            Some((stem, queue)) => folders.inbox.join(Stem::parse(stem).redelivered().file(queue)),
+        let back = match message {
+            Some((stem, queue)) => folders.inbox.join(stem.redelivered().file(&queue)),
             None => folders.inbox.join(&file),
         };
-        match fs::rename(entry.path(), &back) {
+        match fs::rename(folder.join(&file), &back) {
             Ok(()) => count += 1,
             // Its queue was deleted.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -15,7 +15,7 @@ use kombu_virtual::{Destination, Route};
 use crate::disk;
 use crate::error;
 use crate::names;
-use crate::notices::{About, Notice, Notices};
+use crate::notices::{About, Notices};
 
 /// A binding as Kombu writes it: routing key, pattern of a topic, queue.
 pub(crate) type Binding = (String, String, String);
@@ -56,16 +56,13 @@ impl Control {
     fn current(&self, cache: &mut Cache) -> Option<u64> {
         let notices = cache.notices.as_ref()?;
         let mut changed = false;
-        let mut gone = false;
-        let told = notices.take(|notice| {
-            changed = true;
-            gone |= notice == Notice::Gone;
-        });
-        if changed {
+        let told = notices.take(|_| changed = true);
+        let ended = notices.have_ended();
+        if changed || told.is_err() {
             cache.tables.clear();
             self.version.fetch_add(1, Ordering::Release);
         }
-        if gone || told.is_err() {
+        if ended {
             cache.notices = None;
             return None;
         }

@@ -91,15 +91,13 @@ impl Inbox {
         let trust = if alarm.is_some() { TRUST } else { self.poll };
         let notices = alarm.as_deref().map(Alarm::notices);
         let queues = wants.iter().map(|want| &want.queue);
-        if lock(&self.index).refresh(&self.folders.inbox, notices, trust, queues)? {
-            *lock(&self.alarm) = Watched::NotYet;
-        }
+        lock(&self.index).refresh(&self.folders.inbox, notices, trust, queues)?;
         let mut taking =
             Taking { inbox: self, claims, claimed: Vec::new(), bytes: 0, buffer: Vec::new() };
         let mut failed = None;
         for want in wants {
             let before = taking.claimed.len();
-            taking.ripen(&want.queue)?;
+            taking.ripen(want);
             while taking.claimed.len() - before < want.limit && taking.bytes < MOST_BYTES {
                 let Some(stem) = lock(&self.index).next(&want.queue) else { break };
                 if let Err(error) = taking.claim(&want.queue, &stem) {
@@ -145,12 +143,17 @@ impl Inbox {
     /// What tells of new messages; only called in a runtime.
     fn alarm(&self) -> Option<Arc<Alarm>> {
         let mut watched = lock(&self.alarm);
+        // The folder may be there again.
+        if matches!(&*watched, Watched::By(alarm) if alarm.notices().have_ended()) {
+            *watched = Watched::NotYet;
+        }
         if let Watched::NotYet = &*watched {
             let notices = Notices::of(&self.folders.inbox, About::Complete);
             let alarm = notices.and_then(|notices| notices.map(Alarm::new).transpose());
             *watched = match alarm {
                 Ok(Some(alarm)) => Watched::By(Arc::new(alarm)),
                 Ok(None) => Watched::Not,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Watched::NotYet,
                 Err(error) => {
                     let folder = self.folders.inbox.display();
                     tracing::warn!(%error, %folder, "the folder is polled: it cannot be watched");
@@ -225,7 +228,8 @@ impl Taking<'_> {
             }
             Err(error) => return Err(error::io(error, "claim message", &from)),
         }
-        self.read(queue, stem, None)
+        self.read(queue, stem, None);
+        Ok(())
     }
 
     fn move_in(&self, from: &std::path::Path, file: &str) -> io::Result<()> {
@@ -233,12 +237,12 @@ impl Taking<'_> {
     }
 
     /// Reads a claimed message; one that cannot be read waits, and is set aside in the end.
-    fn read(&mut self, queue: &Arc<str>, stem: &Stem, since: Option<Instant>) -> Result<()> {
+    fn read(&mut self, queue: &Arc<str>, stem: &Stem, since: Option<Instant>) {
         let path = self.claims.path(&stem.file(queue));
         let content = match reading::read(&path, &mut self.buffer) {
             Ok(content) => content,
             // Its queue was deleted.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => Content::Unreadable {
                 reason: error.to_string(),
                 stored: Vec::new(),
@@ -261,14 +265,21 @@ impl Taking<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Reads once more what could not be read before.
-    fn ripen(&mut self, queue: &Arc<str>) -> Result<()> {
-        let again: Vec<_> =
-            lock(&self.inbox.unripe).extract_if(.., |unripe| unripe.queue == *queue).collect();
-        again.into_iter().try_for_each(|unripe| self.read(queue, &unripe.stem, Some(unripe.since)))
+    fn ripen(&mut self, want: &Want) {
+        let mut room = want.limit;
+        let again: Vec<_> = lock(&self.inbox.unripe)
+            .extract_if(.., |unripe| {
+                let chosen = unripe.queue == want.queue && room > 0;
+                room -= usize::from(chosen);
+                chosen
+            })
+            .collect();
+        for unripe in again {
+            self.read(&unripe.queue, &unripe.stem, Some(unripe.since));
+        }
     }
 
     /// Moves a file out of the way that is no message, and says so to the consumer.

@@ -31,54 +31,49 @@ struct Waiting {
 
 impl Index {
     /// Brings it up to date for these queues. Without notices, what was listed within `trust` is
-    /// good enough for a queue of which something is known. True if the notices have ended.
+    /// good enough for a queue of which something is known.
     pub(crate) fn refresh<'a>(
         &mut self,
         folder: &Path,
         notices: Option<&Notices>,
         trust: Duration,
         wanted: impl Iterator<Item = &'a Arc<str>>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let now = Instant::now();
-        let mut ended = false;
         let mut empty = false;
         for queue in wanted {
-            match self.queues.get_mut(queue) {
-                Some(waiting) => waiting.used = now,
-                None => {
-                    let waiting = Waiting { stems: BTreeSet::new(), used: now };
-                    self.queues.insert(Arc::clone(queue), waiting);
-                    self.listed = None;
-                }
+            if !self.queues.contains_key(queue) {
+                let waiting = Waiting { stems: BTreeSet::new(), used: now };
+                self.queues.insert(Arc::clone(queue), waiting);
+                self.listed = None;
             }
-            empty |= self.queues.get(queue).is_none_or(|waiting| waiting.stems.is_empty());
+            if let Some(waiting) = self.queues.get_mut(queue) {
+                waiting.used = now;
+                empty |= waiting.stems.is_empty();
+            }
         }
         match notices {
-            Some(notices) => ended = self.listen(folder, notices)?,
+            Some(notices) => self.listen(notices),
             None if empty => self.listed = None,
             None => {}
         }
         if self.listed.is_none_or(|listed| now.duration_since(listed) >= trust) {
             self.list(folder)?;
         }
-        Ok(ended)
+        Ok(())
     }
 
-    /// Takes in what was told, and says whether the notices have ended.
-    fn listen(&mut self, folder: &Path, notices: &Notices) -> Result<bool> {
-        let mut ended = false;
+    /// Takes in what was told.
+    fn listen(&mut self, notices: &Notices) {
         let mut missed = false;
         let told = notices.take(|notice| match notice {
             Notice::File(Some(name)) => self.add_file(name),
             Notice::File(None) => {}
-            Notice::Gone => ended = true,
-            Notice::Missed => missed = true,
+            Notice::Gone | Notice::Missed => missed = true,
         });
-        told.map_err(|error| error::io(error, "watch folder", folder))?;
-        if ended || missed {
+        if missed || told.is_err() {
             self.listed = None;
         }
-        Ok(ended)
     }
 
     /// Lists the folder, which takes time for each file in it.

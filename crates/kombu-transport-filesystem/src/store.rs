@@ -73,6 +73,8 @@ impl Store for FilesystemStore {
         features.maintenance = Some(RECOVERY);
         features.longest_wait = Duration::from_secs(3600);
         features.claim_batch = 250;
+        // What goes back goes back in its order.
+        features.settle_batch = 10_000;
         features
     }
 

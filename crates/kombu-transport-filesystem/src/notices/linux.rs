@@ -4,6 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
@@ -13,7 +14,10 @@ use super::{About, Notice};
 
 /// The notices of one folder.
 #[derive(Debug)]
-pub(crate) struct Notices(OwnedFd);
+pub(crate) struct Notices {
+    queue: OwnedFd,
+    ended: AtomicBool,
+}
 
 impl Notices {
     /// Begins to listen; `None` where the file system does not tell everything: what other
@@ -36,20 +40,28 @@ impl Notices {
         };
         let own = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
         inotify::add_watch(&queue, folder, what | own)?;
-        Ok(Some(Self(queue)))
+        Ok(Some(Self { queue, ended: AtomicBool::new(false) }))
+    }
+
+    /// Whether the folder is gone, as far as that was taken.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Takes what was told since the last call, without waiting. Whatever was done to the folder
     /// before this call is among it.
     pub(crate) fn take(&self, mut each: impl FnMut(Notice<'_>)) -> io::Result<()> {
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
-        let mut reader = Reader::new(&self.0, &mut buffer);
+        let mut reader = Reader::new(&self.queue, &mut buffer);
         loop {
             let event = match reader.next() {
                 Ok(event) => event,
                 Err(Errno::WOULDBLOCK) => return Ok(()),
                 Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.ended.store(true, Ordering::Release);
+                    return Err(error.into());
+                }
             };
             let what = event.events();
             if what.contains(ReadFlags::QUEUE_OVERFLOW) {
@@ -60,6 +72,7 @@ impl Notices {
                     | ReadFlags::UNMOUNT
                     | ReadFlags::IGNORED,
             ) {
+                self.ended.store(true, Ordering::Release);
                 each(Notice::Gone);
             } else if !what.contains(ReadFlags::ISDIR) {
                 let name = event.file_name().and_then(|name| name.to_str().ok());
@@ -71,7 +84,7 @@ impl Notices {
 
 impl AsRawFd for Notices {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.queue.as_raw_fd()
     }
 }
 
