@@ -73,6 +73,9 @@ impl Connection {
 
     /// Connects now, if there is no link. A connection also connects at its first use.
     ///
+    /// It tries as long as [`ConnectionBuilder::retry`] allows, while the calls that connect at
+    /// their first use wait for their own deadline.
+    ///
     /// # Errors
     ///
     /// What kept each of the brokers from answering, in one error.
@@ -81,7 +84,11 @@ impl Connection {
     ///
     /// Cancel safe: connecting goes on in the background.
     pub async fn connect(&self) -> Result<()> {
-        self.shared().link(self.deadline()).await.map(drop)
+        let settings = &self.shared().settings;
+        let now = Instant::now();
+        // The policy ends it; the last of its attempts may end after the policy's own deadline.
+        let patience = settings.retry.total().unwrap_or(FOREVER).min(FOREVER);
+        self.shared().link(now + patience + settings.operation_timeout).await.map(drop)
     }
 
     /// A new channel of its own. Most programs need none: see [`producer`](Self::producer) and
@@ -296,6 +303,9 @@ impl Connection {
         Instant::now() + self.shared().settings.operation_timeout
     }
 }
+
+/// As good as endless, and a time that can be added to now.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

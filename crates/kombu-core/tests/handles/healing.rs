@@ -89,6 +89,25 @@ async fn the_first_connection_waits_for_its_broker() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_policy_says_how_long_the_first_connection_waits() -> Result<()> {
+    let script = Arc::new(Script::default());
+    script.kill("a");
+    let patient = RetryPolicy::connect().deadline(Duration::from_secs(200));
+    let endless = RetryPolicy::connect().without_deadline();
+    for (policy, comes_after) in [(patient, 150), (endless, 5000)] {
+        let connection = builder("scripted://a", &script).retry(policy).build()?;
+        let (connected, ()) = tokio::join!(connection.connect(), async {
+            tokio::time::sleep(Duration::from_secs(comes_after)).await;
+            script.revive("a");
+        });
+        connected?;
+        connection.close().await?;
+        script.kill("a");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_custom_cycle_decides_the_order() -> Result<()> {
     let script = Arc::new(Script::default());
     let backwards = FailoverStrategy::custom(|urls: &[kombu_core::BrokerUrl], _round| {

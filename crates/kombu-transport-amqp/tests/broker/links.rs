@@ -104,8 +104,8 @@ async fn a_cut_link_ends_the_connection_and_all_calls(stage: Stage) {
             proxy.freeze(number);
             let confirm = channel.publish(to_queue(&queue, message("y"))).await.unwrap();
             let calls = (0..5).map(|_| {
-                let channel = Arc::clone(&channel);
-                tokio::spawn(async move { channel.purge("amq.nosuch").await })
+                let (channel, queue) = (Arc::clone(&channel), queue.clone());
+                tokio::spawn(async move { channel.purge(&queue).await })
             });
             let calls: Vec<_> = calls.collect();
             proxy.cut(number);
@@ -114,7 +114,9 @@ async fn a_cut_link_ends_the_connection_and_all_calls(stage: Stage) {
             assert_eq!(soon(channel.lost()).await.scope(), Scope::Connection);
             let _any_answer = soon(confirm).await;
             for call in soon(join_all(calls)).await {
-                call.unwrap().unwrap_err();
+                let answer = call.unwrap();
+                // The other link carries publishes only, so the broker may have answered on this one.
+                assert!(number == 1 || answer.is_err(), "{driver}: {answer:?}");
             }
             let error = channel.settle(Settle::one(held.tag, Outcome::Ack)).map(drop).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::StaleDelivery);

@@ -204,7 +204,8 @@ async fn transient_entities_are_made_again(stage: &Stage) -> Outcome {
 async fn connecting_waits_for_a_broker_that_starts(stage: &Stage) -> Outcome {
     stage.control(Action::Kill).await?;
     let policy = kombu_core::RetryPolicy::connect().interval_start(Duration::from_millis(100));
-    let connection = stage.builder().retry(policy.deadline(BACK)).build()?;
+    // The broker's whole start is part of it.
+    let connection = stage.builder().retry(policy.deadline(BACK * 2)).build()?;
     let connecting = connection.connect();
     let starting = stage.control(Action::Start);
     let (connected, started) = tokio::join!(connecting, starting);
