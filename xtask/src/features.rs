@@ -9,7 +9,7 @@ use crate::metadata::{elements, metadata, text};
 use crate::table::Table;
 
 /// The crate whose features users choose.
-const UMBRELLA: &str = "kombu";
+pub(crate) const UMBRELLA: &str = "kombu";
 
 /// Runs the command.
 pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {

@@ -10,6 +10,7 @@ mod brokers;
 mod cargo;
 mod ci;
 mod control;
+mod examples;
 mod features;
 mod flags;
 mod interop;

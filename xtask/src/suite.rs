@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::iter::Sum;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -40,6 +41,17 @@ pub(crate) struct Outcome {
     pub(crate) time: Duration,
 }
 
+/// Something that cargo has built.
+#[derive(Debug)]
+pub(crate) struct Artifact {
+    /// The package it belongs to.
+    pub(crate) package: String,
+    /// The program, if it is one.
+    pub(crate) program: Option<PathBuf>,
+    /// All that cargo says about it.
+    pub(crate) message: Value,
+}
+
 /// Builds the test programs of packages.
 pub(crate) fn build(
     interrupt: &Interrupt,
@@ -48,6 +60,17 @@ pub(crate) fn build(
 ) -> Result<Vec<TestProgram>> {
     let mut command = cargo();
     command.args(["test", "--no-run", "--lib", "--tests"]);
+    let built = artifacts(interrupt, &mut command, packages, features)?;
+    Ok(built.into_iter().filter_map(test_program).collect())
+}
+
+/// Runs a cargo command for packages and returns what it has built.
+pub(crate) fn artifacts(
+    interrupt: &Interrupt,
+    command: &mut Command,
+    packages: &[String],
+    features: &[String],
+) -> Result<Vec<Artifact>> {
     command.arg("--message-format=json-render-diagnostics");
     for package in packages {
         command.args(["--package", package]);
@@ -56,15 +79,15 @@ pub(crate) fn build(
         command.args(["--features", &features.join(",")]);
     }
     command.stdout(Stdio::piped());
-    let (status, programs) = interrupt.run(&mut command, |child| {
+    let (status, artifacts) = interrupt.run(command, |child| {
         let messages = child.stdout.take().map(BufReader::new);
         let lines = messages.into_iter().flat_map(BufRead::lines);
-        lines.map_while(Result::ok).filter_map(|line| test_program(&line)).collect::<Vec<_>>()
+        lines.map_while(Result::ok).filter_map(|line| artifact(&line)).collect::<Vec<_>>()
     })?;
     if !status.success() {
         bail!("the tests do not build");
     }
-    Ok(programs)
+    Ok(artifacts)
 }
 
 impl TestProgram {
@@ -97,6 +120,15 @@ pub(crate) fn count(interrupt: &Interrupt, command: &mut Command) -> Result<Outc
         outcome.broken += 1;
     }
     Ok(outcome)
+}
+
+impl Sum for Outcome {
+    fn sum<I: Iterator<Item = Self>>(outcomes: I) -> Self {
+        outcomes.fold(Self::default(), |mut sum, outcome| {
+            sum.add(outcome);
+            sum
+        })
+    }
 }
 
 impl Outcome {
@@ -146,18 +178,29 @@ fn closing_line(line: &str) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// Reads cargo's message about a program that it has built.
-fn test_program(line: &str) -> Option<TestProgram> {
+/// Reads cargo's message about something that it has built.
+fn artifact(line: &str) -> Option<Artifact> {
     let message: Value = serde_json::from_str(line).ok()?;
-    if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
+    if message["reason"] != "compiler-artifact" {
         return None;
     }
-    let manifest = Path::new(message["manifest_path"].as_str()?);
+    Some(Artifact {
+        package: package_name(Path::new(message["manifest_path"].as_str()?)).ok()?,
+        program: message["executable"].as_str().map(PathBuf::from),
+        message,
+    })
+}
+
+/// The test program that cargo has built.
+fn test_program(Artifact { package, program, message }: Artifact) -> Option<TestProgram> {
+    if message["profile"]["test"] != true {
+        return None;
+    }
     Some(TestProgram {
-        package: package_name(manifest).ok()?,
+        package,
         target: message["target"]["name"].as_str()?.to_owned(),
-        dir: manifest.parent()?.to_owned(),
-        program: PathBuf::from(message["executable"].as_str()?),
+        dir: Path::new(message["manifest_path"].as_str()?).parent()?.to_owned(),
+        program: program?,
     })
 }
 

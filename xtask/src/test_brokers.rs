@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::brokers::run::{Run, STATE_VARIABLE};
 use crate::brokers::{Broker, Tests, Transport, Variant, start, transports};
+use crate::examples::Examples;
 use crate::features;
 use crate::flags::{TestBrokers, With};
 use crate::interop;
@@ -21,7 +22,7 @@ use crate::table::Table;
 pub(crate) enum Scope {
     /// The transports' own tests, and what users hold.
     All,
-    /// What users hold: exchanges with Python, and the command.
+    /// What users hold: exchanges with Python, the command, and the examples.
     Interop,
 }
 
@@ -35,27 +36,35 @@ pub(crate) fn run(flags: &TestBrokers, scope: Scope, interrupt: &Interrupt) -> R
     let with = flags.with.unwrap_or_default();
     let features = features::for_transports(&chosen)?;
     let mut run = interrupt.guard(Run::create()?);
-    let (started, programs) = thread::scope(|threads| {
+    let packages = packages(&chosen, scope);
+    let (started, built) = thread::scope(|threads| {
         let starting = threads.spawn(|| prepare(&run, &chosen, with));
-        let programs = build(interrupt, &packages(&chosen, scope), &features);
+        let built = build(interrupt, &packages, &features)
+            .and_then(|programs| Ok((programs, Examples::build(interrupt, &packages, &features)?)));
         let started =
             starting.join().unwrap_or_else(|_| Err(anyhow!("starting the brokers panicked")));
-        (started, programs)
+        (started, built)
     });
     let environment = started?;
-    let programs = programs?;
+    let (programs, examples) = built?;
 
     let mut report = Report::new(&run)?;
     for transport in &chosen {
         if scope == Scope::All {
             test(transport, &programs, &environment, &flags.arguments, interrupt, &mut report)?;
         }
-        for ground in grounds(transport, &environment) {
-            for (tests, outcome) in
-                interop::exchange(transport, &programs, &ground.environment, interrupt)?
+        let grounds = grounds(transport, &environment);
+        for Ground { name, broker, environment } in &grounds {
+            for (tests, outcome) in interop::exchange(transport, &programs, environment, interrupt)?
             {
-                report.add(transport.name, ground.name, ground.broker, tests, outcome);
+                report.add(transport.name, name, broker, tests, outcome);
             }
+            let outcome = examples.run(transport, environment, interrupt)?;
+            report.add(transport.name, name, broker, "examples", outcome);
+        }
+        if grounds.is_empty() {
+            let outcome = examples.run(transport, &environment, interrupt)?;
+            report.add(transport.name, "in process", "", "examples", outcome);
         }
     }
     for (script, outcome) in interop::golden(&environment, interrupt)? {
