@@ -22,6 +22,7 @@ pub mod tls;
 pub mod transport;
 pub mod url;
 pub mod value;
+pub mod worker;
 
 pub use channel::Channel;
 pub use codec::{Accept, Codec, Codecs, Encoded, Json, Raw, Text};
@@ -43,3 +44,4 @@ pub use tls::TlsOptions;
 pub use transport::Outcome;
 pub use url::{BrokerUrl, BrokerUrls, Host, IntoUrls, Secret};
 pub use value::{Table, Tag, Value};
+pub use worker::{Job, Verdict, Worker};

@@ -33,6 +33,7 @@ pub struct RetryPolicy {
     max_retries: Option<u32>,
     interval_start: Duration,
     interval_step: Duration,
+    interval_factor: f64,
     interval_max: Duration,
     deadline: Option<Duration>,
     jitter: f64,
@@ -48,6 +49,7 @@ impl RetryPolicy {
             max_retries: None,
             interval_start: Duration::from_secs(2),
             interval_step: Duration::from_secs(2),
+            interval_factor: 1.0,
             interval_max: Duration::from_secs(30),
             deadline: Some(Duration::from_secs(30)),
             jitter: 0.0,
@@ -76,6 +78,20 @@ impl RetryPolicy {
             .interval_max(Duration::from_secs(1))
     }
 
+    /// A message whose handler failed: waits of 1, 2, 4… s up to 1 min, each shortened at random by
+    /// up to a fifth, and 10 more attempts; without a deadline.
+    #[must_use]
+    pub fn message() -> Self {
+        Self::connect()
+            .interval_start(Duration::from_secs(1))
+            .interval_step(Duration::ZERO)
+            .interval_factor(2.0)
+            .interval_max(Duration::from_secs(60))
+            .without_deadline()
+            .max_retries(10)
+            .jitter(0.2)
+    }
+
     /// One attempt and no more, without a deadline.
     #[must_use]
     pub fn once() -> Self {
@@ -100,6 +116,14 @@ impl RetryPolicy {
     #[must_use]
     pub fn interval_step(mut self, interval_step: Duration) -> Self {
         self.interval_step = interval_step;
+        self
+    }
+
+    /// By how much each wait is multiplied for the next one, before the step is added; less than 1
+    /// counts as 1. Default: 1.
+    #[must_use]
+    pub fn interval_factor(mut self, factor: f64) -> Self {
+        self.interval_factor = factor.max(1.0);
         self
     }
 
@@ -137,12 +161,25 @@ impl RetryPolicy {
         self.deadline
     }
 
+    /// The wait after so many failed attempts; `None` when it was the last one.
+    #[must_use]
+    pub fn wait_after(&self, attempts: u32) -> Option<Duration> {
+        let before = attempts.saturating_sub(1);
+        if self.max_retries.is_some_and(|most| before >= most) {
+            return None;
+        }
+        // Somewhere the waits stop growing; a number from a header is not to keep this busy.
+        let before = usize::try_from(before).unwrap_or(usize::MAX).min(LONG_AGO);
+        self.waits().nth(before)
+    }
+
     /// The waits between attempts, in order: `max_retries` of them, or endlessly many.
     #[must_use]
     pub fn waits(&self) -> Waits {
         Waits {
             next: self.interval_start,
             step: self.interval_step,
+            factor: self.interval_factor,
             max: self.interval_max,
             left: self.max_retries,
             jitter: self.jitter,
@@ -213,6 +250,7 @@ pub struct Attempt {
 pub struct Waits {
     next: Duration,
     step: Duration,
+    factor: f64,
     max: Duration,
     left: Option<u32>,
     jitter: f64,
@@ -226,11 +264,20 @@ impl Iterator for Waits {
             *left = left.checked_sub(1)?;
         }
         let wait = self.next.min(self.max);
-        self.next = self.next.saturating_add(self.step).min(self.max);
-        let factor = 1.0 - self.jitter * random_fraction();
-        Some(Duration::try_from_secs_f64(wait.as_secs_f64() * factor).unwrap_or(wait))
+        self.next = times(self.next, self.factor).saturating_add(self.step).min(self.max);
+        Some(match self.jitter {
+            0.0 => wait,
+            jitter => times(wait, 1.0 - jitter * random_fraction()),
+        })
     }
 }
+
+fn times(wait: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(wait.as_secs_f64() * factor).unwrap_or(Duration::MAX)
+}
+
+/// After so many attempts nobody asks for the exact wait.
+const LONG_AGO: usize = 1000;
 
 /// A random number from 0 to 1. Good enough to spread load, and needs no dependency.
 #[expect(clippy::cast_precision_loss, reason = "a fraction is wanted, not the digits")]
@@ -270,6 +317,23 @@ mod tests {
         let waits: Vec<_> = RetryPolicy::recover().waits().skip(21).take(200).collect();
         assert!(waits.iter().all(|wait| (8.0..=10.0).contains(&wait.as_secs_f64())), "{waits:?}");
         assert!(waits.iter().any(|wait| *wait != waits[0]));
+    }
+
+    #[test]
+    fn the_waits_of_a_message_double_and_end() {
+        let policy = RetryPolicy::message().jitter(0.0);
+        assert_eq!(
+            seconds(policy.waits()),
+            [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0]
+        );
+        let waits = (1..=12).map(|attempts| policy.wait_after(attempts));
+        assert_eq!(
+            waits.collect::<Vec<_>>(),
+            policy.waits().map(Some).chain([None; 2]).collect::<Vec<_>>()
+        );
+        assert_eq!(policy.wait_after(u32::MAX), None);
+        let endless = RetryPolicy::recover().jitter(0.0);
+        assert_eq!(endless.wait_after(u32::MAX), Some(Duration::from_secs(10)));
     }
 
     #[tokio::test(start_paused = true)]

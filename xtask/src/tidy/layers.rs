@@ -21,7 +21,7 @@ const LOWER: &[&str] = &[
 ];
 /// Modules of handles and what is built of them.
 const UPPER: &[&str] =
-    &["blocking", "channel", "connection", "consumer", "pool", "producer", "rpc", "simple"];
+    &["blocking", "channel", "connection", "consumer", "pool", "producer", "rpc", "simple", "worker"];
 
 /// Says where a lower module uses an upper one.
 pub(super) fn check(file: &SourceFile) -> Vec<String> {

@@ -115,7 +115,7 @@ impl Consumer {
 
     /// Gives back what was fetched and not handed out, first message last, so that the first is
     /// the head of the queue again.
-    pub(super) async fn give_back(&mut self) -> Result<()> {
+    pub(crate) async fn give_back(&mut self) -> Result<()> {
         while let Ok(batch) = self.started.deliveries.try_recv() {
             self.take(batch);
         }
