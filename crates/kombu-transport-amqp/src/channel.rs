@@ -256,6 +256,14 @@ impl RawChannel for AmqpChannel {
         if let Some(blocked) = self.inner.connection().blocked().error() {
             return Err(blocked);
         }
+        let publish = match publish.due {
+            None => publish,
+            Some(_) => {
+                let connection = self.inner.connection();
+                let delayed = Box::pin(connection.delays().delay(connection, publish)).await;
+                delayed.map_err(|error| error.during("publish for later"))?
+            }
+        };
         self.publisher.publish(publish, &self.inner, &self.tasks).await
     }
 

@@ -9,6 +9,7 @@ use kombu_core::{Error, ErrorKind, Result};
 
 use crate::blocked::Blocked;
 use crate::channel::AmqpChannel;
+use crate::delays::Delays;
 use crate::driver::PublishLink;
 use crate::driver::lapin::LapinLink;
 use crate::fate::Fate;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     renewal: tokio::sync::Mutex<()>,
     publish: tokio::sync::Mutex<Option<Arc<dyn PublishLink>>>,
     blocked: Arc<Blocked>,
+    delays: Delays,
     tasks: Tasks,
 }
 
@@ -45,6 +47,7 @@ impl AmqpConnection {
             renewal: tokio::sync::Mutex::default(),
             publish: tokio::sync::Mutex::default(),
             blocked: Arc::default(),
+            delays: Delays::default(),
             tasks: Tasks::default(),
         });
         shared.watch(&(link as Arc<dyn PublishLink>));
@@ -63,11 +66,7 @@ impl RawConnection for AmqpConnection {
     }
 
     async fn open_channel(&self) -> Result<Arc<dyn RawChannel>> {
-        if let Some(reason) = self.shared.fate.reason() {
-            return Err(reason.during("open a channel"));
-        }
-        let link = self.shared.control_with_room().await?;
-        Ok(Arc::new(AmqpChannel::open(Arc::clone(&self.shared), link).await?))
+        Ok(Arc::new(self.shared.open_channel().await?))
     }
 
     async fn ping(&self) -> Result<()> {
@@ -117,6 +116,19 @@ impl Shared {
 
     pub(crate) fn blocked(&self) -> &Arc<Blocked> {
         &self.blocked
+    }
+
+    /// What was declared for delayed messages.
+    pub(crate) fn delays(&self) -> &Delays {
+        &self.delays
+    }
+
+    pub(crate) async fn open_channel(self: &Arc<Self>) -> Result<AmqpChannel> {
+        if let Some(reason) = self.fate.reason() {
+            return Err(reason.during("open a channel"));
+        }
+        let link = self.control_with_room().await?;
+        AmqpChannel::open(Arc::clone(self), link).await
     }
 
     /// Opens a further link, for a use of its own.

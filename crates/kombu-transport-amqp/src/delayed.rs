@@ -5,6 +5,10 @@
 //! exchange, and from there to the queues that were bound with [`DelayedDelivery::bind`]. All that
 //! is on the broker: publisher and consumer may go and come meanwhile.
 //!
+//! `Publication::delay` uses the same levels, and needs nothing of this module: it takes any
+//! exchange and queue as they are. Use the module to receive what Python's Kombu delays, and to
+//! publish to consumers in Python that have bound their queues to it.
+//!
 //! ```
 //! use std::time::Duration;
 //! use kombu_transport_amqp::delayed::{DelayedDelivery, delayed_routing_key};
@@ -165,11 +169,16 @@ impl DelayedDelivery {
     }
 
     fn level_queue(&self, level: u32) -> Queue {
-        let queue = Queue::new(self.level(level))
-            .argument("x-queue-type", self.queue_type.name())
-            .argument("x-overflow", "reject-publish")
+        self.queue_for(&self.level(level))
             .argument("x-message-ttl", (1_i64 << level) * 1000)
-            .argument("x-dead-letter-exchange", self.below(level));
+            .argument("x-dead-letter-exchange", self.below(level))
+    }
+
+    /// A queue that hands its messages on when their time is over, losing none.
+    pub(crate) fn queue_for(&self, name: &str) -> Queue {
+        let queue = Queue::new(name)
+            .argument("x-queue-type", self.queue_type.name())
+            .argument("x-overflow", "reject-publish");
         match self.queue_type {
             LevelQueues::Classic => queue,
             LevelQueues::Quorum => queue.argument("x-dead-letter-strategy", "at-least-once"),

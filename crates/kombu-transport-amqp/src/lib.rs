@@ -5,6 +5,7 @@ mod channel;
 mod connection;
 mod consumer;
 pub mod delayed;
+mod delays;
 mod driver;
 mod error;
 mod fate;

@@ -16,7 +16,7 @@ pub(crate) struct Broker {
     state: Mutex<State>,
     pub(crate) topology: LocalTopology,
     pub(crate) presence: Arc<Presence>,
-    /// Something expires earlier than the clock knew.
+    /// Something expires or is due earlier than the clock knew.
     clock: Notify,
 }
 
@@ -51,7 +51,7 @@ impl Broker {
         Ok(result)
     }
 
-    /// Waits for the next time at which something expires, and lets it.
+    /// Waits for the next time at which something expires or is due, and lets it.
     pub(crate) async fn tick(&self) -> Result<()> {
         let earlier = self.clock.notified();
         tokio::pin!(earlier);

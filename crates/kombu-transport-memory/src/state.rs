@@ -1,6 +1,6 @@
 //! The queues of a broker, behind its one lock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kombu_core::transport::Publish;
@@ -27,9 +27,18 @@ pub(crate) struct Dead {
     pub(crate) reason: Reason,
 }
 
+/// A message that is not due yet.
+#[derive(Debug)]
+struct Delayed {
+    queues: Box<[Arc<str>]>,
+    publish: Arc<Publish>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
     queues: HashMap<Arc<str>, MemoryQueue>,
+    /// Published for later: by when, then in order.
+    delayed: BTreeMap<(Instant, u64), Delayed>,
     last_sequence: u64,
     last_incarnation: u64,
     /// Given up and not yet published again.
@@ -62,16 +71,42 @@ impl State {
     }
 
     pub(crate) fn purge(&mut self, name: &str) -> usize {
+        self.deliver_due(Instant::now());
         self.queues.get_mut(name).map_or(0, MemoryQueue::clear)
     }
 
     pub(crate) fn size(&mut self, name: &str) -> usize {
+        self.deliver_due(Instant::now());
         self.expire(name, Instant::now());
         self.queues.get(name).map_or(0, MemoryQueue::len)
     }
 
-    /// Puts a message into queues; those that are gone take none.
+    /// Puts a message into queues, now or when it is due; those that are gone take none.
     pub(crate) fn put(&mut self, queues: &[Arc<str>], publish: &Arc<Publish>) -> Result<()> {
+        let Some(due) = publish.due_later() else { return self.put_now(queues, publish) };
+        if publish.message.properties.expiration.is_some() {
+            expiry::of_message(&publish.message.properties)?;
+        }
+        self.last_sequence += 1;
+        let delayed = Delayed { queues: queues.into(), publish: Arc::clone(publish) };
+        self.delayed.insert((due, self.last_sequence), delayed);
+        self.clock_should_look = true;
+        Ok(())
+    }
+
+    /// Puts the messages that are due into their queues.
+    fn deliver_due(&mut self, now: Instant) {
+        while let Some(first) = self.delayed.first_entry()
+            && first.key().0 <= now
+        {
+            let Delayed { queues, publish } = first.remove();
+            if let Err(error) = self.put_now(&queues, &publish) {
+                tracing::warn!(%error, "a message that is due is lost");
+            }
+        }
+    }
+
+    fn put_now(&mut self, queues: &[Arc<str>], publish: &Arc<Publish>) -> Result<()> {
         let ttl = match publish.message.properties.expiration {
             Some(_) => expiry::of_message(&publish.message.properties)?,
             None => None,
@@ -119,6 +154,7 @@ impl State {
 
     /// Takes messages, a fair share from each queue.
     pub(crate) fn claim(&mut self, wants: &[Want]) -> Vec<Claimed<Receipt>> {
+        self.deliver_due(Instant::now());
         let mut claimed = Vec::new();
         for want in wants {
             self.expire(&want.queue, Instant::now());
@@ -178,7 +214,7 @@ impl State {
         }
     }
 
-    /// Gives up all messages whose time is over. Says which queues were unused for too long, and
+    /// Delivers what is due, and gives up all messages whose time is over. Says which queues were unused for too long, and
     /// when to look again. `idle_since` tells since when a queue has no consumer, `None` if it has
     /// one.
     pub(crate) fn look_at_clock(
@@ -186,6 +222,7 @@ impl State {
         idle_since: impl Fn(&MemoryQueue) -> Option<Instant>,
     ) -> (Vec<Arc<str>>, Option<Instant>) {
         let now = Instant::now();
+        self.deliver_due(now);
         self.clock_should_look = false;
         let names: Vec<_> = self.queues.keys().cloned().collect();
         for name in &names {
@@ -194,6 +231,7 @@ impl State {
         let mut unused = Vec::new();
         let mut next: Option<Instant> = None;
         let mut note = |when: Option<Instant>| next = next.into_iter().chain(when).min();
+        note(self.delayed.keys().next().map(|(due, _)| *due));
         for queue in self.queues.values() {
             note(queue.next_expiry());
             let Some(expires) = queue.arguments.expires else { continue };

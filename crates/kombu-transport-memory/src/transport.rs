@@ -99,6 +99,7 @@ impl Transport for MemoryTransport {
         promised.cancel_notify = true;
         promised.dead_letter = true;
         promised.max_length = true;
+        promised.delayed_delivery = true;
         promised
     }
 

@@ -61,6 +61,9 @@ impl Refuse {
         if publish.message.properties.expiration.is_some() {
             self.unless(self.promised.message_expiration, "message_expiration")?;
         }
+        if publish.due_later().is_some() {
+            self.unless(self.promised.delayed_delivery, "delayed_delivery")?;
+        }
         Ok(())
     }
 

@@ -101,6 +101,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Stores messages, in order, and answers for each: one answer per element, in the same order.
     /// An answer of `Ok` is a promise that the message is kept as well as this store keeps any, in
     /// all its queues.
+    ///
+    /// A message with [`Publish::due_later`], which comes only where `delayed_delivery` is promised,
+    /// is kept apart until then: no claim, size or purge of a queue sees it before.
     async fn put(&self, batch: Vec<Put>) -> Vec<Result<()>>;
 
     /// Stores one message at once; called instead of [`put`](Self::put) where

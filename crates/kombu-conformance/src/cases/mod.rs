@@ -7,6 +7,7 @@ mod concurrency;
 mod connect;
 mod consume;
 mod declare;
+mod delayed;
 mod delete;
 mod get;
 mod limits;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Case> {
         cancel::cases(),
         run::cases(),
         limits::cases(),
+        delayed::cases(),
         concurrency::cases(),
         refusal::cases(),
         recovery::cases(),

@@ -26,6 +26,7 @@ cases! {
     unclaimed_consumer_priority_is_unsupported ["!consumer_priority"];
     unclaimed_dead_letter_is_unsupported ["!dead_letter"];
     unclaimed_max_length_is_unsupported ["!max_length"];
+    unclaimed_delayed_delivery_is_unsupported ["!delayed_delivery"];
     unclaimed_quorum_queues_is_unsupported ["!quorum_queues"];
     unclaimed_consumer_count_is_nought ["!consumer_count"];
     unclaimed_delivery_count_is_absent ["!delivery_count"];
@@ -154,6 +155,15 @@ async fn unclaimed_dead_letter_is_unsupported(stage: &Stage) -> Outcome {
 
 async fn unclaimed_max_length_is_unsupported(stage: &Stage) -> Outcome {
     queue_is_refused(stage, |queue| queue.max_length(5), "max_length").await
+}
+
+async fn unclaimed_delayed_delivery_is_unsupported(stage: &Stage) -> Outcome {
+    let connection = stage.connect().await?;
+    let queue = stage.queue("work");
+    let producer = connection.producer().await?;
+    lacks(producer.publish(&1).to_queue(&queue).delay(SECOND).await, "delayed_delivery")?;
+    assert_eq!(connection.size(queue.name()).await?, 0, "it came at once");
+    Ok(connection.close().await?)
 }
 
 async fn unclaimed_quorum_queues_is_unsupported(stage: &Stage) -> Outcome {

@@ -103,6 +103,17 @@ fn silent_mandatory_is_caught() {
 }
 
 #[test]
+fn ignored_delays_are_caught() {
+    caught(
+        Fault::IgnoresDelay,
+        &[
+            "delayed::delayed_message_comes_when_it_is_due",
+            "delayed::delayed_messages_overtake_each_other",
+        ],
+    );
+}
+
+#[test]
 fn changed_headers_are_caught() {
     caught(
         Fault::StringifiesHeaders,

@@ -22,6 +22,7 @@ pub(crate) enum Fault {
     HangsOnSize,
     HidesTopic,
     IgnoresCancel,
+    IgnoresDelay,
     IgnoresMandatory,
     IgnoresMultiple,
     IgnoresPrefetch,
@@ -208,6 +209,7 @@ impl RawChannel for Channel {
                     }
                 }
             }
+            Fault::IgnoresDelay => Arc::make_mut(&mut publish).due = None,
             Fault::IgnoresMandatory => Arc::make_mut(&mut publish).mandatory = false,
             Fault::StringifiesHeaders => publish = Arc::new(stringified(&publish)),
             _ => {}

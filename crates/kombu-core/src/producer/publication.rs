@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -115,6 +115,7 @@ struct Parts {
     delivery_mode: Option<DeliveryMode>,
     mandatory: Option<bool>,
     timeout: Option<Duration>,
+    due: Option<Due>,
     declare: Vec<Entity>,
 }
 
@@ -163,6 +164,7 @@ impl Publication {
             delivery_mode: None,
             mandatory: None,
             timeout: None,
+            due: None,
             declare: Vec::new(),
         };
         Self { producer, parts: Box::new(parts) }
@@ -213,6 +215,45 @@ impl Publication {
     /// How long the message may wait in a queue, in whole milliseconds.
     pub fn expires(mut self, after: Duration) -> Self {
         self.parts.properties.expiration = Some(after.as_millis().to_string());
+        self
+    }
+
+    /// Has the broker keep the message for so long, and deliver it then. Exchange and routing key
+    /// take effect when it is delivered, or already now: see the transport.
+    ///
+    /// A broker that cannot do so (`Capabilities::delayed_delivery`) is an error, `Unsupported`;
+    /// the message is never delivered at once instead. RabbitMQ counts whole seconds, rounded up.
+    ///
+    /// ```
+    /// # use kombu_transport_memory::MemoryTransport;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kombu_core::Result<()> {
+    /// # use std::time::{Duration, SystemTime};
+    /// # use kombu_core::{Connection, Queue};
+    /// # let connection =
+    /// #     Connection::builder("memory://").transport(MemoryTransport::new()).connect().await?;
+    /// let queue = Queue::new("reminders");
+    /// let producer = connection.producer().await?;
+    /// producer.publish(&"tea").to_queue(&queue).delay(Duration::from_millis(20)).await?;
+    /// assert!(connection.get("reminders").await?.is_none());
+    /// let mut consumer = connection.consumer(&queue).start().await?;
+    /// assert!(consumer.next().await.is_some());
+    /// # connection.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Kombu
+    ///
+    /// Kombu 5.7 has the exchanges of RabbitMQ for it (`kombu.transport.native_delayed_delivery`)
+    /// and leaves the rest to Celery.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.parts.due = Some(Due::After(delay));
+        self
+    }
+
+    /// As [`delay`](Self::delay), until a time by this machine's clock. One that is past means now.
+    pub fn at(mut self, time: SystemTime) -> Self {
+        self.parts.due = Some(Due::At(time));
         self
     }
 
@@ -332,6 +373,7 @@ impl Publication {
         let mut publish =
             Publish::new(target.name(), routing_key, Message::new(body.bytes, properties));
         publish.mandatory = parts.mandatory.unwrap_or(defaults.mandatory);
+        publish.due = parts.due.map(Due::instant).transpose()?;
         Ok(Ready {
             publish: Arc::new(publish),
             target,
@@ -359,6 +401,25 @@ impl fmt::Debug for Publication {
             .field("routing_key", &self.parts.routing_key)
             .field("properties", &self.parts.properties)
             .finish_non_exhaustive()
+    }
+}
+
+/// When a message is to be delivered.
+enum Due {
+    After(Duration),
+    At(SystemTime),
+}
+
+impl Due {
+    fn instant(self) -> Result<Instant> {
+        let delay = match self {
+            Self::After(delay) => delay,
+            Self::At(time) => time.duration_since(SystemTime::now()).unwrap_or_default(),
+        };
+        Instant::now().checked_add(delay).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, format!("a delay of {delay:?} has no end"))
+                .during("publish")
+        })
     }
 }
 
@@ -418,6 +479,9 @@ impl Ready {
                 Entity::Queue(queue) => self.channel.ensure_queue(queue).await?,
             }
         }
+        if self.publish.due_later().is_some() {
+            Box::pin(self.check_delay()).await.map_err(|error| self.explain(error))?;
+        }
         let lease = self.channel.lease(self.deadline).await.map_err(|error| self.explain(error))?;
         timeout_at(self.deadline, lease.raw.publish(Arc::clone(&self.publish)))
             .await
@@ -426,6 +490,20 @@ impl Ready {
             .inspect_err(|error| self.channel.judge(&lease, error))
             .map_err(|error| self.explain(error))
             .map(|confirm| Sent { lease, confirm })
+    }
+
+    /// Refuses to delay where the broker cannot: a transport might not know of it.
+    async fn check_delay(&self) -> Result<()> {
+        let link = self.channel.shared().link(self.deadline).await?;
+        if link.raw.capabilities().delayed_delivery {
+            return Ok(());
+        }
+        let broker = link.raw.server().product;
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{broker} cannot keep messages for later (capability delayed_delivery)"),
+        )
+        .with("url", &link.url))
     }
 
     async fn confirmed(&self, Sent { lease, confirm }: Sent) -> Result<()> {

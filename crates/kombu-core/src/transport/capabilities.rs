@@ -88,7 +88,7 @@ capabilities! {
     dead_letter,
     /// Bounded queues (`x-max-length`).
     max_length,
-    /// Messages can be published for a later time.
+    /// Messages can be published for a later time; the broker keeps them until then.
     delayed_delivery,
     /// The link notices a broker that stops answering.
     heartbeats,

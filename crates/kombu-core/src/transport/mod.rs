@@ -216,6 +216,7 @@ pub trait RawChannel: Debug + Send + Sync + 'static {
     /// - `publishes_keep_their_order`; `confirm_means_stored`.
     /// - `mandatory_unroutable_is_an_error` (`Unroutable`), where `mandatory` is claimed.
     /// - `publish_to_missing_exchange_is_not_found`.
+    /// - `delayed_message_comes_when_it_is_due`, and not before, where `delayed_delivery` is claimed.
     ///
     /// # Errors
     ///

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::Sink;
 use crate::entity::Binding;
 use crate::message::Message;
@@ -115,7 +117,10 @@ request! {
         message: Message,
         /// Whether it is an error when no queue takes it. Default: false.
         mandatory: bool,
-    } { mandatory: false }
+        /// When it is to be delivered; a time that has come is now. Set only where
+        /// `delayed_delivery` is claimed. Default: now.
+        due: Option<Instant>,
+    } { mandatory: false, due: None }
 }
 
 request! {
@@ -146,6 +151,14 @@ request! {
         /// Arguments, such as `x-priority`. Default: none.
         arguments: Table,
     } { no_ack: false, exclusive: false, prefetch: 0, arguments: Table::new() }
+}
+
+impl Publish {
+    /// When it is to be delivered, if that is later than now.
+    #[must_use]
+    pub fn due_later(&self) -> Option<Instant> {
+        self.due.filter(|due| *due > Instant::now())
+    }
 }
 
 /// What happens to a delivered message.
