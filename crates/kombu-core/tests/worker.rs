@@ -363,6 +363,36 @@ async fn a_stop_publishes_at_once_what_waits_to_be_tried_again() {
     connection.close().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_broker_can_hold_what_is_to_be_tried_again() {
+    let connection = connect().await;
+    let queue = Queue::new("work");
+    publish(&connection, &queue, [5]).await;
+    let (seen, mut attempts) = mpsc::unbounded_channel();
+    let hour = Duration::from_secs(3600);
+    let worker = |seen: mpsc::UnboundedSender<_>| {
+        Worker::new(&connection)
+            .on(&queue, move |job: Job| {
+                seen.send((job.attempt(), Instant::now())).unwrap();
+                async move { if job.attempt() == 1 { Err("no") } else { Ok(()) } }
+            })
+            .retry_on_broker(
+                RetryPolicy::message().interval_start(hour).interval_max(hour).jitter(0.0),
+            )
+    };
+    let running = start(worker(seen.clone()));
+    let (attempt, first) = within(attempts.recv()).await.unwrap();
+    assert_eq!(attempt, 1);
+    running.stop().await;
+    assert_eq!(connection.size("work").await.unwrap(), 0);
+    // Another worker gets it, an hour later.
+    let running = start(worker(seen));
+    let (attempt, second) = attempts.recv().await.unwrap();
+    assert_eq!((attempt, second.duration_since(first).as_secs()), (2, 3600));
+    running.stop().await;
+    connection.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_worker_that_is_dropped_gives_everything_back() {
     let connection = connect().await;

@@ -58,6 +58,9 @@ pub(crate) struct Publish {
     /// How long the message may wait in a queue.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     expires: Option<Duration>,
+    /// Has the broker keep the message for so long before it is delivered.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    delay: Option<Duration>,
     /// Fails when no queue takes the message.
     #[arg(long)]
     mandatory: bool,
@@ -148,6 +151,9 @@ impl Publish {
         }
         if let Some(expires) = self.expires {
             publication = publication.expires(expires);
+        }
+        if let Some(delay) = self.delay {
+            publication = publication.delay(delay);
         }
         publication
     }

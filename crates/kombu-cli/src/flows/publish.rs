@@ -153,6 +153,18 @@ async fn mandatory_tells_that_no_queue_took_the_message() {
 }
 
 #[tokio::test]
+async fn a_delayed_message_comes_later() {
+    let broker = Broker::new();
+    let begun = Instant::now();
+    let publish = ["publish", URL, "--queue", "q", "--delay", "0.5", "1"];
+    broker.kombu(&publish).await.done();
+    assert_eq!(broker.size("q").await, 0);
+    let consume = ["consume", URL, "--queue", "q", "--count", "1", "--timeout", "20"];
+    broker.kombu(&consume).await.done();
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+}
+
+#[tokio::test]
 async fn lines_keep_their_order_and_a_wrong_one_ends_it() {
     let broker = Broker::new();
     broker.publish("q", 2500).await;

@@ -68,6 +68,7 @@ pub struct Worker {
     pub(super) accept: Option<Accept>,
     pub(super) deadline: Option<Duration>,
     pub(super) retry: RetryPolicy,
+    pub(super) waits_on_broker: bool,
     pub(super) dead_letters: Option<Queue>,
     pub(super) grace: Duration,
 }
@@ -85,6 +86,7 @@ impl Worker {
             accept: None,
             deadline: None,
             retry: RetryPolicy::once(),
+            waits_on_broker: false,
             dead_letters: None,
             grace: Duration::from_secs(30),
         }
@@ -178,6 +180,14 @@ impl Worker {
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
+    }
+
+    /// As [`retry`](Self::retry), but the broker holds the message meanwhile
+    /// ([`Publication::delay`](crate::Publication::delay)): for waits of minutes and more. Running
+    /// the worker is an error, `Unsupported`, where the broker cannot.
+    pub fn retry_on_broker(mut self, policy: RetryPolicy) -> Self {
+        self.waits_on_broker = true;
+        self.retry(policy)
     }
 
     /// Where messages go that are given up, with the reason in the header

@@ -1,5 +1,7 @@
 //! Messages that are published anew: to be tried again, or as dead letters.
 
+use std::time::Duration;
+
 use crate::consumer::Delivery;
 use crate::entity::Queue;
 use crate::error::Result;
@@ -27,6 +29,11 @@ pub(super) async fn again(producer: &Producer, delivery: &Delivery, mandatory: b
     copy(producer, delivery).to("", delivery.queue()).mandatory(mandatory).await
 }
 
+/// Publishes a message to its queue, to be tried again later.
+pub(super) async fn later(producer: &Producer, delivery: &Delivery, wait: Duration) -> Result<()> {
+    copy(producer, delivery).to("", delivery.queue()).mandatory(false).delay(wait).await
+}
+
 /// Publishes a message to a queue of those that were given up.
 pub(super) async fn dead_letter(
     producer: &Producer,
@@ -47,9 +54,6 @@ fn copy(producer: &Producer, delivery: &Delivery) -> Publication {
     // The user who published it first is another one, which brokers would refuse.
     properties.user_id = None;
     let headers = &mut properties.headers;
-    // RabbitMQ before 4.0 takes a dead letter that comes the same way again for a loop, and drops
-    // it: it believes what this header says, whoever wrote it.
-    headers.remove("x-death");
     headers.insert(ATTEMPTS_HEADER, i64::from(attempts));
     if !headers.contains(EXCHANGE_HEADER) {
         headers.insert(EXCHANGE_HEADER, delivery.exchange());

@@ -41,6 +41,8 @@ struct Shop {
     mandatory: bool,
     deadline: Option<Duration>,
     retry: RetryPolicy,
+    /// Whether the broker holds what is to be tried again.
+    waits_on_broker: bool,
     dead_letters: Option<Queue>,
     phase: watch::Sender<Phase>,
     /// What `phase` says, at less cost.
@@ -96,7 +98,14 @@ impl Shop {
             Some(producer) => producer,
             None => worker.connection.producer().await?,
         };
-        let mandatory = worker.connection.capabilities().await?.mandatory;
+        let can = worker.connection.capabilities().await?;
+        if worker.waits_on_broker && !can.delayed_delivery {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this broker cannot hold messages that are to be tried again (capability \
+                 delayed_delivery); use Worker::retry",
+            ));
+        }
         let mut consumer =
             worker.connection.consumer(queues).prefetch(prefetch).tag_prefix(TAG_PREFIX);
         if let Some(accept) = worker.accept {
@@ -106,9 +115,10 @@ impl Shop {
             consumer: tokio::sync::Mutex::new(consumer.start().await?),
             chains,
             producer,
-            mandatory,
+            mandatory: can.mandatory,
             deadline: worker.deadline,
             retry: worker.retry,
+            waits_on_broker: worker.waits_on_broker,
             dead_letters: worker.dead_letters,
             phase: watch::Sender::new(Phase::Working),
             stopping: AtomicBool::new(false),
@@ -183,7 +193,12 @@ impl Shop {
                     None => self.give_up(held, &delivery, &reason).await,
                     Some(wait) => {
                         tracing::debug!(reason, attempts, ?wait, "a message is to be tried again");
-                        self.wait(held, delivery, wait);
+                        if self.waits_on_broker {
+                            let published = redelivery::later(&self.producer, &delivery, wait);
+                            held.replaced(published.await);
+                        } else {
+                            self.wait(held, delivery, wait);
+                        }
                     }
                 }
             }
