@@ -15,6 +15,7 @@ import uuid
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import kombu
+from kombu.pidbox import Mailbox
 from kombu.transport import native_delayed_delivery
 
 from values import from_json, to_json
@@ -236,6 +237,65 @@ class Peer:
     def do_delayed_key(self, seconds, routing_key):
         """Says with which key to publish a message that is to be delayed."""
         return native_delayed_delivery.calculate_routing_key(seconds, routing_key)
+
+    def do_serve_node(self, namespace, hostname, type="direct", timeout=30):
+        """Is a node of a mailbox until it is told to stop; answers with the methods that were called."""
+        called, stopped = [], []
+
+        def echo(state, **arguments):
+            called.append("echo")
+            return {"echo": arguments}
+
+        def fail(state):
+            called.append("fail")
+            raise ValueError("on purpose")
+
+        def stop(state):
+            stopped.append(True)
+
+        def ping(state):
+            return {"ok": "pong"}
+
+        channel = self.connection.channel()
+        mailbox = Mailbox(namespace, type=type, connection=self.connection)
+        handlers = {"echo": echo, "fail": fail, "stop": stop, "ping": ping}
+        node = mailbox.Node(hostname, state=None, channel=channel, handlers=handlers)
+        consumer = node.listen(channel=channel)
+        deadline = time.monotonic() + timeout
+        while not stopped and time.monotonic() < deadline:
+            try:
+                self.connection.drain_events(timeout=0.5)
+            except socket.timeout:
+                pass
+        consumer.cancel()
+        channel.close()
+        return called
+
+    def do_ask_nodes(
+        self,
+        namespace,
+        method,
+        type="direct",
+        arguments=None,
+        destination=None,
+        pattern=None,
+        matcher=None,
+        reply=True,
+        timeout=5,
+        limit=None,
+    ):
+        """Calls a method of the nodes of a mailbox; answers with their replies, one object per node."""
+        mailbox = Mailbox(namespace, type=type, connection=self.connection)
+        return mailbox._broadcast(
+            method,
+            arguments or {},
+            destination=destination,
+            reply=reply,
+            timeout=timeout,
+            limit=limit,
+            pattern=pattern,
+            matcher=matcher,
+        )
 
     def do_reconnect(self):
         """Drops the connection and opens another; what was held goes back to its queues."""

@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{consume, delete, r#move, ping, publish, purge, size, transports};
+use crate::commands::{consume, control, delete, r#move, ping, publish, purge, size, transports};
 
 /// Publishes, consumes, moves and counts messages on any broker that Kombu speaks to.
 ///
@@ -22,6 +22,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Publish(publish::Publish),
     Consume(consume::Consume),
+    Control(control::Control),
     Size(size::Size),
     Purge(purge::Purge),
     Delete(delete::Delete),

@@ -2,6 +2,7 @@
 
 pub mod blocking;
 pub mod channel;
+pub mod clock;
 pub mod codec;
 pub mod compression;
 pub mod connection;
@@ -10,6 +11,7 @@ pub mod entity;
 pub mod error;
 pub mod failover;
 mod id;
+pub mod mailbox;
 pub mod message;
 pub mod options;
 pub mod pool;
@@ -33,6 +35,7 @@ pub use entity::{Binding, Broadcast, DeliveryMode, Exchange, ExchangeType, IntoQ
 pub use error::{Error, ErrorKind, Result, Scope};
 pub use failover::{FailoverCycle, FailoverStrategy};
 pub use id::uuid;
+pub use mailbox::Mailbox;
 pub use message::{Message, Properties};
 pub use options::{ConnectionOptions, OptionReader, Options};
 pub use pool::{ConnectionPool, Pools, ProducerPool};

@@ -20,8 +20,17 @@ const LOWER: &[&str] = &[
     "value",
 ];
 /// Modules of handles and what is built of them.
-const UPPER: &[&str] =
-    &["blocking", "channel", "connection", "consumer", "pool", "producer", "rpc", "simple", "worker"];
+const UPPER: &[&str] = &[
+    "blocking",
+    "channel",
+    "connection",
+    "consumer",
+    "pool",
+    "producer",
+    "rpc",
+    "simple",
+    "worker",
+];
 
 /// Says where a lower module uses an upper one.
 pub(super) fn check(file: &SourceFile) -> Vec<String> {

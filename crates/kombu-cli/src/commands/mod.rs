@@ -1,6 +1,7 @@
 //! The subcommands, a file each.
 
 pub(crate) mod consume;
+pub(crate) mod control;
 pub(crate) mod delete;
 pub(crate) mod r#move;
 pub(crate) mod ping;
@@ -18,6 +19,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
     match command {
         Command::Publish(publish) => publish.run(session).await,
         Command::Consume(consume) => consume.run(session).await,
+        Command::Control(control) => control.run(session).await,
         Command::Size(size) => size.run(session).await,
         Command::Purge(purge) => purge.run(session).await,
         Command::Delete(delete) => delete.run(session).await,

@@ -1,6 +1,7 @@
 //! Several commands in one process, on a memory broker of the test's own.
 
 mod consume;
+mod control;
 mod moving;
 mod others;
 mod publish;
@@ -14,7 +15,7 @@ use kombu::transport::TransportRegistry;
 use kombu::transports::memory::MemoryTransport;
 use kombu::{Connection, Message, Properties, Queue, Tag, Value};
 use serde_json::{Value as JsonValue, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::cli::Cli;
 use crate::commands;

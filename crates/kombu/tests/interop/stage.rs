@@ -73,7 +73,6 @@ impl Stage {
     }
 
     /// Has a queue and an exchange of that name deleted when the case is over.
-    #[cfg(feature = "amqp")]
     pub(crate) fn clear_later(&self, name: &str) {
         push(&self.queues, name);
         push(&self.exchanges, name);

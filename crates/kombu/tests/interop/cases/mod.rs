@@ -6,6 +6,7 @@ mod delayed;
 mod entities;
 mod exchange;
 mod header;
+mod mailbox;
 mod order;
 mod peer;
 mod property;
@@ -23,6 +24,7 @@ pub(crate) fn all() -> Vec<Case> {
         entities::cases(),
         exchange::cases(),
         header::cases(),
+        mailbox::cases(),
         order::cases(),
         peer::cases(),
         property::cases(),
