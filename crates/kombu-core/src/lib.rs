@@ -27,6 +27,12 @@ pub mod value;
 pub mod worker;
 
 pub use channel::Channel;
+#[cfg(feature = "msgpack")]
+pub use codec::Msgpack;
+#[cfg(feature = "pickle")]
+pub use codec::Pickle;
+#[cfg(feature = "yaml")]
+pub use codec::Yaml;
 pub use codec::{Accept, Codec, Codecs, Encoded, Json, Raw, Text};
 pub use compression::{Compression, Compressions};
 pub use connection::{Connection, ConnectionBuilder, ConnectionState, Entity};

@@ -1,9 +1,12 @@
 //! Dynamic values: AMQP field tables, message headers, entity arguments and decoded bodies.
 
-mod date;
+pub(crate) mod date;
 mod deserialize;
 mod from_serialize;
 mod into_deserialize;
+mod key;
+#[cfg(any(feature = "pickle", feature = "yaml"))]
+pub(crate) mod moment;
 mod serialize;
 pub(crate) mod tagged;
 

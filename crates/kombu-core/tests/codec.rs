@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use kombu_core::codec::json::{MAX_DEPTH, parse, untag, write};
+use kombu_core::codec::json::{JsonRules, MAX_DEPTH, Tagged, parse, untag, write};
 use kombu_core::{
-    Accept, Codecs, Compressions, Encoded, ErrorKind, Json, Raw, Table, Tag, Text, Value,
+    Accept, Codec as _, Codecs, Compressions, Encoded, ErrorKind, Json, Raw, Table, Tag, Text,
+    Value,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -477,12 +478,12 @@ fn without_a_serializer_text_and_bytes_stay_bare() {
 fn an_unknown_serializer_names_the_known_ones() {
     let error = Codecs::default().encode(Some("jsno"), &1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    assert!(
-        error.to_string().contains(r#"did you mean "json"?; there are: json, raw, text"#),
-        "{error}"
-    );
-    let error = Codecs::default().encode(Some("yaml"), &1).unwrap_err();
-    assert!(error.to_string().contains("Kombu knows it"), "{error}");
+    assert!(error.to_string().contains(r#"did you mean "json"?; there are: json, "#), "{error}");
+    #[cfg(not(feature = "yaml"))]
+    {
+        let error = Codecs::default().encode(Some("yaml"), &1).unwrap_err();
+        assert!(error.to_string().contains("enable the feature `yaml`"), "{error}");
+    }
     let error = Codecs::default().encode(Some("text"), &1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode);
     let error = Codecs::default().encode(Some("raw"), &[300]).unwrap_err();
@@ -511,10 +512,10 @@ fn content_types_are_let_in_by_the_accept_list_only() {
     assert_eq!(read("text/plain", &Accept::from(["text/plain"])).unwrap(), Value::from("1"));
     // A content type is no codec name.
     refused("json", &Accept::default());
-    for accept in [Accept::default(), Accept::any_enabled()] {
-        let text = refused("application/x-python-serialize", &accept);
-        assert!(text.contains("application/x-python-serialize"), "{text}");
-    }
+    let text = refused("application/x-python-serialize", &Accept::default());
+    assert!(text.contains("application/x-python-serialize"), "{text}");
+    #[cfg(not(feature = "pickle"))]
+    refused("application/x-python-serialize", &Accept::any_enabled());
     let raw = Accept::default().with("application/x-report");
     assert_eq!(read("application/x-report", &raw).unwrap(), Value::from("1"));
     assert_eq!(raw.check(&codecs).map_err(|error| error.kind()), Ok(()));
@@ -566,12 +567,83 @@ fn a_custom_codec_takes_the_place_of_a_built_in_one() {
     }
 
     let codecs = Codecs::default().with(Shouting);
-    assert_eq!(codecs.iter().count(), 3);
+    assert_eq!(codecs.iter().count(), Codecs::default().iter().count());
     assert_eq!(codecs.encode(None, &["a"]).unwrap().body, r#"["A"]"#);
     assert_eq!(codecs.encode(Some("json"), &["a"]).unwrap().body, r#"["A"]"#);
     let json = Some("application/json");
     let read: Vec<String> = codecs.decode(json, None, b"[\"A\"]", &Accept::default()).unwrap();
     assert_eq!(read, ["a"]);
+}
+
+#[test]
+fn tags_of_the_users_own_are_read_and_written() {
+    let seconds = |value: Value| match value.as_f64() {
+        Some(seconds) if seconds >= 0.0 => Ok(Value::Float(seconds * 1000.0)),
+        _ => Err(kombu_core::Error::new(ErrorKind::Decode, "no duration")),
+    };
+    let rules = JsonRules::new().tag("milliseconds", seconds).tag("point", Ok);
+    let codecs = Codecs::default().with(rules.clone());
+    let read = |codecs: &Codecs, body: &str| {
+        let json = Some("application/json");
+        codecs.decode_value(json, None, body.as_bytes(), &Accept::default())
+    };
+    let body = r#"[{"__type__":"milliseconds","__value__":1.5},{"__type__":"date","__value__":"2020-01-02"}]"#;
+    let expected = vec![Value::Float(1500.0), Value::Tagged(Tag::Date, "2020-01-02".to_owned())];
+    assert_eq!(read(&codecs, body).unwrap(), Value::List(expected));
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    struct Point {
+        x: i32,
+        y: i32,
+    }
+    let point = Point { x: 1, y: -2 };
+    for codecs in [&codecs, &Codecs::default()] {
+        let encoded = codecs.encode(Some("json"), &[Tagged::new("point", &point)]).unwrap();
+        let text = r#"[{"__type__":"point","__value__":{"x":1,"y":-2}}]"#;
+        assert_eq!(encoded.body, text);
+    }
+    let body = br#"[{"__type__":"point","__value__":{"x":1,"y":-2}}]"#;
+    let points: Vec<Point> =
+        codecs.decode(Some("application/json"), None, body, &Accept::default()).unwrap();
+    assert_eq!(points, [point]);
+
+    for bad in [
+        r#"{"__type__":"milliseconds","__value__":-1}"#,
+        r#"{"__type__":"circle","__value__":-1}"#,
+        r#"{"__type__":"date","__value__":-1}"#,
+    ] {
+        assert_eq!(read(&codecs, bad).unwrap_err().kind(), ErrorKind::Decode, "{bad}");
+    }
+    let kept = Codecs::default().with(rules.keep_unknown_tags());
+    let circle = Table::new().with("__type__", "circle").with("__value__", -1);
+    let body = r#"{"__type__":"circle","__value__":-1}"#;
+    assert_eq!(read(&kept, body).unwrap(), Value::Table(circle.clone()));
+    let json = Some("application/json");
+    let read_by_serde: Value =
+        kept.decode(json, None, body.as_bytes(), &Accept::default()).unwrap();
+    assert_eq!(read_by_serde, Value::Table(circle));
+    assert!(read(&kept, r#"{"__type__":"date","__value__":-1}"#).is_err());
+}
+
+#[test]
+fn strict_json_is_that_of_the_standard() {
+    let strict = JsonRules::new().strict();
+    for lenient in ["NaN", "[Infinity]", "-Infinity", "1e999", r#""\ud800""#, r#"["\ude00\ud83d"]"#]
+    {
+        assert!(parse(lenient.as_bytes()).is_ok(), "{lenient}");
+        let error = strict.decode_value(lenient.as_bytes(), "utf-8").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode, "{lenient}: {error}");
+        assert!(serde_json::from_str::<serde_json::Value>(lenient).is_err(), "{lenient}");
+    }
+    let pair = strict.decode_value(br#""\ud83d\ude00""#, "utf-8").unwrap();
+    assert_eq!(pair, Value::from("\u{1f600}"));
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = strict.encode_value(&Value::List(vec![Value::Float(number)])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Encode);
+    }
+    let codecs = Codecs::default().with(strict);
+    assert_eq!(codecs.encode(None, &[0.5]).unwrap().body, "[0.5]");
+    assert!(codecs.encode(None, &[f64::NAN]).is_err());
 }
 
 // ---- compression ----
@@ -612,7 +684,8 @@ fn an_unknown_method_names_the_known_ones() {
     let compressions = Compressions::default();
     let error = compressions.decompress("application/zstd", b"").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
-    assert!(error.to_string().contains("Kombu knows this method"), "{error}");
+    #[cfg(not(feature = "zstd"))]
+    assert!(error.to_string().contains("enable the feature `zstd`"), "{error}");
     #[cfg(feature = "gzip")]
     {
         let error = compressions.compress("gzp", b"").unwrap_err();
@@ -620,8 +693,8 @@ fn an_unknown_method_names_the_known_ones() {
     }
     let error = compressions.compress("rar", b"").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    let known = if cfg!(feature = "gzip") { "there are: gzip" } else { "there are: none" };
-    assert!(error.to_string().contains(known), "{error}");
+    let known = compressions.iter().next().map_or("none", |method| method.aliases()[0]);
+    assert!(error.to_string().contains(&format!("there are: {known}")), "{error}");
     if cfg!(not(feature = "gzip")) {
         let error = compressions.compress("zlib", b"").unwrap_err();
         assert!(error.to_string().contains("enable the feature `gzip`"), "{error}");

@@ -234,9 +234,12 @@ impl Codecs {
     /// The error of a name or content type without a codec here.
     pub(super) fn unknown(&self, name: &str) -> Error {
         let known = self.iter().map(Codec::name).collect::<Vec<_>>();
-        let note = match KNOWN_ELSEWHERE.iter().any(|(n, kind)| *n == name || *kind == name) {
-            true => "Kombu knows it, this build does not".to_owned(),
-            false => {
+        let optional = OPTIONAL.iter().find(|(feature, kind)| *feature == name || *kind == name);
+        let note = match optional {
+            Some((feature, _)) => {
+                format!("it is not compiled in: enable the feature `{feature}` of the crate")
+            }
+            None => {
                 let hint = suggest::did_you_mean(name, known.iter().copied());
                 format!("no codec has this name or content type{hint}")
             }
@@ -249,7 +252,18 @@ impl Codecs {
 
 impl Default for Codecs {
     fn default() -> Self {
-        Self { codecs: Arc::new([Arc::new(Json), Arc::new(Raw), Arc::new(Text)]), own_json: true }
+        let codecs: Vec<Arc<dyn Codec>> = vec![
+            Arc::new(Json),
+            #[cfg(feature = "msgpack")]
+            Arc::new(super::Msgpack),
+            #[cfg(feature = "pickle")]
+            Arc::new(super::Pickle),
+            Arc::new(Raw),
+            Arc::new(Text),
+            #[cfg(feature = "yaml")]
+            Arc::new(super::Yaml),
+        ];
+        Self { codecs: codecs.into(), own_json: true }
     }
 }
 
@@ -261,8 +275,8 @@ pub(super) fn same_type(left: &str, right: &str) -> bool {
     left == right || essence(left).eq_ignore_ascii_case(essence(right))
 }
 
-/// The codecs of Kombu that have no place here yet: a file of their own each, beside `text.rs`.
-const KNOWN_ELSEWHERE: [(&str, &str); 3] = [
+/// The features that bring a codec, which has the same name, and its content type.
+const OPTIONAL: [(&str, &str); 3] = [
     ("msgpack", "application/x-msgpack"),
     ("pickle", "application/x-python-serialize"),
     ("yaml", "application/x-yaml"),

@@ -47,8 +47,8 @@ pub struct Compressed {
 
 /// The compression methods that a program uses, and how large a restored body may be.
 ///
-/// The default has what the features of the crate offer: `gzip`, which is [`Zlib`]. Restored
-/// bodies are limited to 64 MiB. Clones share the methods.
+/// The default has what the features of the crate offer: `brotli`, `bzip2`, `gzip` (which is
+/// zlib), `xz` and `zstd`. Restored bodies are limited to 64 MiB. Clones share the methods.
 ///
 /// ```
 /// # #[cfg(feature = "gzip")] {
@@ -66,8 +66,6 @@ pub struct Compressed {
 /// # Kombu
 ///
 /// Kombu restores bodies of any size, so that a small message can fill the memory.
-///
-/// [`Zlib`]: crate::compression
 #[derive(Clone, Debug)]
 pub struct Compressions {
     methods: Arc<[Arc<dyn Compression>]>,
@@ -150,10 +148,9 @@ impl Compressions {
     fn unknown(&self, kind: ErrorKind, name: &str) -> Error {
         let known = KNOWN.iter().find(|known| known.names.contains(&name));
         let note = match known {
-            Some(Known { feature: Some(feature), .. }) => {
+            Some(Known { feature, .. }) => {
                 format!("it is not compiled in: enable the feature `{feature}` of the crate")
             }
-            Some(_) => "Kombu knows this method, this build does not".to_owned(),
             None => {
                 let names = self.iter().flat_map(|method| method.aliases().iter().copied());
                 let names = names.collect::<Vec<_>>();
@@ -174,8 +171,16 @@ impl Compressions {
 impl Default for Compressions {
     fn default() -> Self {
         let methods: Vec<Arc<dyn Compression>> = vec![
+            #[cfg(feature = "brotli")]
+            Arc::new(super::Brotli),
+            #[cfg(feature = "bzip2")]
+            Arc::new(super::Bzip2),
             #[cfg(feature = "gzip")]
             Arc::new(super::Zlib),
+            #[cfg(feature = "xz")]
+            Arc::new(super::Xz),
+            #[cfg(feature = "zstd")]
+            Arc::new(super::Zstd),
         ];
         Self { methods: methods.into(), limit_bytes: 64 << 20 }
     }
@@ -189,15 +194,13 @@ fn has_name(method: &dyn Compression, name: &str) -> bool {
 struct Known {
     /// The content type and the short names.
     names: &'static [&'static str],
-    /// The feature of this crate, once it has one. The method itself is a file beside `zlib.rs`
-    /// and an entry of [`Compressions::default`].
-    feature: Option<&'static str>,
+    feature: &'static str,
 }
 
 const KNOWN: [Known; 5] = [
-    Known { names: &["application/x-brotli", "brotli"], feature: None },
-    Known { names: &["application/x-bz2", "bzip2", "bzip"], feature: None },
-    Known { names: &["application/x-gzip", "gzip", "zlib"], feature: Some("gzip") },
-    Known { names: &["application/x-lzma", "lzma", "xz"], feature: None },
-    Known { names: &["application/zstd", "zstd", "zstandard"], feature: None },
+    Known { names: &["application/x-brotli", "brotli"], feature: "brotli" },
+    Known { names: &["application/x-bz2", "bzip2", "bzip"], feature: "bzip2" },
+    Known { names: &["application/x-gzip", "gzip", "zlib"], feature: "gzip" },
+    Known { names: &["application/x-lzma", "lzma", "xz"], feature: "xz" },
+    Known { names: &["application/zstd", "zstd", "zstandard"], feature: "zstd" },
 ];

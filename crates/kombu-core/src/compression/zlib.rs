@@ -1,12 +1,13 @@
 //! What Kombu calls gzip.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 
 use bytes::Bytes;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
-use crate::compression::{Compression, Compressions};
+use crate::compression::Compression;
+use crate::compression::restore::restore;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The method `gzip` or `zlib`.
@@ -40,15 +41,6 @@ impl Compression for Zlib {
 
     /// Bytes after the end of the stream are not looked at, as in Python.
     fn decompress(&self, body: &[u8], limit: usize) -> Result<Bytes> {
-        let mut restored = Vec::with_capacity(body.len().saturating_mul(3).min(limit));
-        let one_more = u64::try_from(limit).map_or(u64::MAX, |limit| limit.saturating_add(1));
-        ZlibDecoder::new(body).take(one_more).read_to_end(&mut restored).map_err(|error| {
-            Error::new(ErrorKind::Decode, format!("the body is no zlib stream: {error}"))
-                .caused_by(error)
-        })?;
-        match restored.len() > limit {
-            true => Err(Compressions::too_large(limit)),
-            false => Ok(restored.into()),
-        }
+        restore(ZlibDecoder::new(body), body, limit, "zlib stream")
     }
 }

@@ -179,7 +179,8 @@ impl ConnectionBuilder {
         self
     }
 
-    /// The codecs that bodies are written and read with. Default: JSON, text, raw bytes.
+    /// The codecs that bodies are written and read with. Default: JSON, text, raw bytes, and those
+    /// of the features that are enabled.
     pub fn codecs(mut self, codecs: Codecs) -> Self {
         self.codecs = codecs;
         self

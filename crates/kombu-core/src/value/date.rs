@@ -27,7 +27,7 @@ pub(super) fn is_time(text: &str) -> bool {
 /// The text that Python's `isoformat` writes for a time in UTC.
 ///
 /// `None` if the year is not in 1 to 9999, which Python's datetime cannot hold.
-pub(super) fn timestamp_text(seconds: i64) -> Option<String> {
+pub(crate) fn timestamp_text(seconds: i64) -> Option<String> {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Outside of this range the sums below could overflow, and the year is out of range anyway.
     if !(-1_000_000..=3_000_000).contains(&days) {
@@ -56,27 +56,35 @@ pub(super) fn timestamp_seconds(text: &str) -> Option<i64> {
 }
 
 #[derive(Clone, Copy)]
-struct Date {
-    year: i64,
-    month: i64,
-    day: i64,
+pub(super) struct Date {
+    pub(super) year: i64,
+    pub(super) month: i64,
+    pub(super) day: i64,
+}
+
+impl Date {
+    /// A day that exists.
+    pub(super) fn new(year: i64, month: i64, day: i64) -> Option<Self> {
+        let exists = (1..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=days_in(year, month)).contains(&day);
+        exists.then_some(Self { year, month, day })
+    }
 }
 
 /// The date at the start of a text, and what follows.
-fn parse_date(text: &[u8]) -> Option<(Date, &[u8])> {
+pub(super) fn parse_date(text: &[u8]) -> Option<(Date, &[u8])> {
     let (date, rest) = text.split_at_checked("2020-01-02".len())?;
     let number = |digits: &[u8]| {
         digits.iter().try_fold(0, |sum, digit| {
             digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
         })
     };
-    let (year, month, day) = (number(&date[..4])?, number(&date[5..7])?, number(&date[8..])?);
-    let exists = date[4] == b'-'
-        && date[7] == b'-'
-        && year >= 1
-        && (1..=12).contains(&month)
-        && (1..=days_in(year, month)).contains(&day);
-    exists.then_some((Date { year, month, day }, rest))
+    if date[4] != b'-' || date[7] != b'-' {
+        return None;
+    }
+    let date = Date::new(number(&date[..4])?, number(&date[5..7])?, number(&date[8..])?)?;
+    Some((date, rest))
 }
 
 fn is_clock(text: &str) -> bool {

@@ -119,6 +119,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
     /// Takes the variants without a serde type, as the deserializer over a `Value` hands them on.
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
         let (name, content) = access.variant::<String>()?;
+        if name == TABLE {
+            return content.newtype_variant().map(Value::Table);
+        }
         match (name.as_str(), Tag::from_name(&name), content.newtype_variant()?) {
             ("decimal", _, Value::Text(text)) => Ok(Value::Decimal(text)),
             ("timestamp", _, Value::Int(seconds)) => Ok(Value::Timestamp(seconds)),
@@ -148,7 +151,7 @@ impl<'de> Visitor<'de> for TableVisitor {
 
 impl Value {
     /// A number that may have more than 64 bits.
-    pub(super) fn from_i128(number: i128) -> Self {
+    pub(crate) fn from_i128(number: i128) -> Self {
         match (i64::try_from(number), u64::try_from(number)) {
             (Ok(number), _) => Self::Int(number),
             (_, Ok(number)) => Self::UInt(number),
@@ -164,3 +167,6 @@ impl Value {
 
 /// The serde name under which a [`Value`] asks for a value.
 pub(super) const NAME: &str = "$kombu::Value";
+
+/// The variant under which it gets a table.
+pub(super) const TABLE: &str = "table";

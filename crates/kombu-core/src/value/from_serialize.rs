@@ -279,18 +279,9 @@ impl SerializeMap for TableSerializer {
     type Error = Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<()> {
-        let key = match key.serialize(ValueSerializer)? {
-            Value::Text(text) => text,
-            Value::Int(number) => number.to_string(),
-            Value::UInt(number) => number.to_string(),
-            Value::Float(number) => format!("{number:?}"),
-            Value::Bool(truth) => truth.to_string(),
-            Value::Null => "null".to_owned(),
-            Value::Decimal(text) | Value::Tagged(_, text) => text,
-            Value::Bytes(_) | Value::List(_) | Value::Table(_) | Value::Timestamp(_) => {
-                return Err(Error::new(ErrorKind::Encode, "a key of a map is not a text"));
-            }
-        };
+        let key = key.serialize(ValueSerializer)?.into_key();
+        let key =
+            key.ok_or_else(|| Error::new(ErrorKind::Encode, "a key of a map is not a text"))?;
         self.key = Some(key);
         Ok(())
     }

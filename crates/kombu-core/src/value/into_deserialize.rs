@@ -8,7 +8,7 @@ use serde::forward_to_deserialize_any;
 
 use crate::error::{Error, Result};
 use crate::value::date::timestamp_text;
-use crate::value::deserialize::NAME;
+use crate::value::deserialize::{NAME, TABLE};
 use crate::value::{Tag, Value};
 
 impl Value {
@@ -172,6 +172,10 @@ impl<'de> Deserializer<'de> for Value {
             }
             Self::Tagged(tag, text) if name == NAME => {
                 Self::visit_variant(Tag::name(tag), text, visitor)
+            }
+            // A table of a `Value` is what it is, also if it looks like a tagged object.
+            Self::Table(table) if name == NAME => {
+                Self::visit_variant(TABLE, Self::Table(table), visitor)
             }
             other => visitor.visit_newtype_struct(other),
         }

@@ -2,8 +2,8 @@
 //! `{"__type__": "datetime", "__value__": "2020-01-02T03:04:05"}` (`kombu/utils/json.py`).
 //!
 //! This file is the one place that knows the tags: their names, how a value is written with one
-//! and how a tagged object is read. Tags of the user's own (Kombu's `register_type`) belong into
-//! [`untag`], beside the built-in ones.
+//! and how a tagged object is read. Tags of the user's own (Kombu's `register_type`) are those of
+//! `JsonRules`, which comes before [`untag`].
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -123,12 +123,20 @@ pub(crate) fn untag(name: &str, content: Value) -> Result<Value> {
 
 /// Replaces tagged objects in `value` by what they stand for, the innermost first.
 pub(crate) fn untag_all(value: &mut Value) -> Result<()> {
+    untag_all_by(value, &untag)
+}
+
+/// Replaces tagged objects in `value` by what `read` makes of tag and content, the innermost first.
+pub(crate) fn untag_all_by(
+    value: &mut Value,
+    read: &dyn Fn(&str, Value) -> Result<Value>,
+) -> Result<()> {
     match value {
-        Value::List(items) => items.iter_mut().try_for_each(untag_all),
+        Value::List(items) => items.iter_mut().try_for_each(|item| untag_all_by(item, read)),
         Value::Table(table) => {
-            table.0.values_mut().try_for_each(untag_all)?;
+            table.0.values_mut().try_for_each(|inner| untag_all_by(inner, read))?;
             if let Some((name, content)) = table.take_tagged()? {
-                *value = untag(&name, content)?;
+                *value = read(&name, content)?;
             }
             Ok(())
         }
@@ -166,7 +174,7 @@ fn malformed(name: &str) -> Error {
 }
 
 /// The 32 lower case digits of a UUID; hyphens, braces and `urn:uuid:` may be there, as in Python.
-fn plain_hex(text: &str) -> Option<String> {
+pub(crate) fn plain_hex(text: &str) -> Option<String> {
     let text = text.strip_prefix("urn:uuid:").unwrap_or(text);
     let hex = text
         .chars()
@@ -177,7 +185,7 @@ fn plain_hex(text: &str) -> Option<String> {
 }
 
 /// Whether Python's `Decimal` prints such a text: `-1.20`, `1E+5`, `NaN`, `sNaN12`, `Infinity`.
-fn is_decimal(text: &str) -> bool {
+pub(crate) fn is_decimal(text: &str) -> bool {
     let number = text.strip_prefix(['+', '-']).unwrap_or(text).to_ascii_lowercase();
     if number == "inf" || number == "infinity" {
         return true;
@@ -208,9 +216,10 @@ pub(crate) const TAGGED: &str = "$kombu::Tagged";
 /// The serde struct name of a [`Value::Timestamp`], tagged `datetime`.
 pub(crate) const TIMESTAMP: &str = "$kombu::Timestamp";
 
-const NAMES: [&str; 7] = ["base64", "bytes", "date", "datetime", "decimal", "time", "uuid"];
+pub(crate) const NAMES: [&str; 7] =
+    ["base64", "bytes", "date", "datetime", "decimal", "time", "uuid"];
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

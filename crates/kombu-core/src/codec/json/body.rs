@@ -33,8 +33,9 @@ use crate::value::tagged::TYPE;
 /// # Kombu
 ///
 /// Kombu returns an empty body as it is; here it is null. Python limits nesting only by its
-/// stack. Tags of the user's own (`register_type`) cannot be read yet.
+/// stack. Tags of the user's own (`register_type`) are read by [`JsonRules`].
 ///
+/// [`JsonRules`]: crate::codec::json::JsonRules
 /// [`MAX_DEPTH`]: crate::codec::json::MAX_DEPTH
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "a name without parts")]

@@ -6,14 +6,13 @@
 
 mod body;
 mod parse;
+mod rules;
 mod write;
 
 pub use body::Json;
 pub(super) use body::{decode, encode, encode_bare};
-pub use parse::{parse, untag};
+pub use parse::{parse, parse_strict, untag};
+pub use rules::{JsonRules, Tagged};
 pub use write::write;
 
-/// How deep lists and objects may be nested, when written and when read.
-///
-/// It bounds the stack that a hostile body can use.
-pub const MAX_DEPTH: usize = 128;
+pub use super::MAX_DEPTH;

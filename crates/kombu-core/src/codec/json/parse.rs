@@ -1,4 +1,4 @@
-//! The lenient parser: what Python's `json.loads` reads.
+//! The parser: what Python's `json.loads` reads, or strictly what the standard allows.
 
 use std::borrow::Cow;
 
@@ -23,10 +23,25 @@ use crate::value::{Table, Value};
 /// # Ok::<(), kombu_core::Error>(())
 /// ```
 pub fn parse(body: &[u8]) -> Result<Value> {
+    parse_as(body, false)
+}
+
+/// Reads JSON as the standard has it (RFC 8259): without bare `NaN` and `Infinity`, halves of
+/// surrogate pairs, and numbers that are too large for a floating point one. Tagged objects stay
+/// objects.
+///
+/// # Errors
+///
+/// [`ErrorKind::Decode`], with the byte at which it went wrong.
+pub fn parse_strict(body: &[u8]) -> Result<Value> {
+    parse_as(body, true)
+}
+
+fn parse_as(body: &[u8], strict: bool) -> Result<Value> {
     let text = std::str::from_utf8(body).map_err(|error| {
         Error::new(ErrorKind::Decode, "JSON must be UTF-8").with("byte", error.valid_up_to())
     })?;
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, strict };
     let value = parser.value(0)?;
     parser.skip_spaces();
     match parser.peek() {
@@ -57,6 +72,7 @@ struct Parser<'a> {
     text: &'a str,
     /// The next byte. It is at the start of a letter whenever a method begins or ends.
     at: usize,
+    strict: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -70,8 +86,8 @@ impl<'a> Parser<'a> {
             Some(b't') => self.word("true", Value::Bool(true)),
             Some(b'f') => self.word("false", Value::Bool(false)),
             Some(b'n') => self.word("null", Value::Null),
-            Some(b'N') => self.word("NaN", Value::Float(f64::NAN)),
-            Some(b'I') => self.word("Infinity", Value::Float(f64::INFINITY)),
+            Some(b'N') if !self.strict => self.word("NaN", Value::Float(f64::NAN)),
+            Some(b'I') if !self.strict => self.word("Infinity", Value::Float(f64::INFINITY)),
             Some(_) => Err(self.failed("a value should be here")),
             None => Err(self.failed("the text ends where a value should be")),
         }
@@ -139,7 +155,7 @@ impl<'a> Parser<'a> {
     fn number(&mut self) -> Result<Value> {
         let start = self.at;
         let negative = self.take(b'-');
-        if negative && self.peek() == Some(b'I') {
+        if negative && !self.strict && self.peek() == Some(b'I') {
             return self.word("Infinity", Value::Float(f64::NEG_INFINITY));
         }
         let mut magnitude = Some(0_u64);
@@ -171,7 +187,10 @@ impl<'a> Parser<'a> {
         }
         let text = self.text.get(start..self.at).unwrap_or_default();
         if self.at > whole_end {
-            let number = text.parse().map_err(|_| self.failed("a number is broken"))?;
+            let number = text.parse::<f64>().map_err(|_| self.failed("a number is broken"))?;
+            if self.strict && number.is_infinite() {
+                return Err(self.failed("a number is too large"));
+            }
             return Ok(Value::Float(number));
         }
         let number = match magnitude {
@@ -265,7 +284,11 @@ impl<'a> Parser<'a> {
             let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
             return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
         }
-        Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
+        match char::from_u32(unit) {
+            Some(letter) => Ok(letter),
+            None if self.strict => Err(self.failed("half of a surrogate pair is no letter")),
+            None => Ok(char::REPLACEMENT_CHARACTER),
+        }
     }
 
     /// Four hexadecimal digits.

@@ -31,6 +31,13 @@ pub fn write<T: Serialize + ?Sized>(data: &T) -> Result<Vec<u8>> {
     Ok(writer.out)
 }
 
+/// Writes anything as JSON of the standard: NaN and the infinities are an error.
+pub(super) fn write_strict<T: Serialize + ?Sized>(data: &T) -> Result<Vec<u8>> {
+    let mut writer = Writer { strict: true, ..Writer::new(false) };
+    data.serialize(&mut writer)?;
+    Ok(writer.out)
+}
+
 /// What the outermost value is, when it is written bare.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Top {
@@ -45,6 +52,8 @@ pub(super) struct Writer {
     depth: usize,
     /// Whether a text or bytes at the top are written without quotes and tags.
     bare: bool,
+    /// Whether numbers that JSON lacks are refused.
+    strict: bool,
     top: Top,
 }
 
@@ -59,7 +68,7 @@ impl Writer {
     }
 
     fn new(bare: bool) -> Self {
-        Self { out: Vec::with_capacity(128), depth: 0, bare, top: Top::Json }
+        Self { out: Vec::with_capacity(128), depth: 0, bare, strict: false, top: Top::Json }
     }
 
     /// Writes with `serde_json`'s formatter; the `Vec` below cannot fail.
@@ -113,6 +122,9 @@ macro_rules! floats {
         fn $method(self, number: $type) -> Result<()> {
             if number.is_finite() {
                 return self.format(|out| CompactFormatter.$write(out, number));
+            }
+            if self.strict {
+                return Err(Error::new(ErrorKind::Encode, "JSON has no NaN and no infinities"));
             }
             self.push(match number {
                 _ if number.is_nan() => "NaN",
