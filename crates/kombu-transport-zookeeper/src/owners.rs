@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use kombu_core::Result;
+use kombu_core::{ErrorKind, Result};
 use kombu_virtual::{Interrupt, envelope};
 use tokio::time::{Duration, sleep};
 use zookeeper_client::{CreateMode, Error as Zk, MultiWriteError};
@@ -31,8 +31,12 @@ impl Core {
         let owners = self.call(self.client.list_children(OWNERS)).await?;
         let owners: HashSet<_> = owners.into_iter().collect();
         for dead in claims.into_iter().filter(|owner| !owners.contains(owner)) {
-            if self.inherit(&dead).await? {
-                tracing::info!(owner = dead, "gave back what a dead connection held");
+            match self.inherit(&dead).await {
+                Ok(true) => tracing::info!(owner = dead, "gave back what a dead connection held"),
+                Ok(false) => {}
+                // Of somebody with whom no queue is shared.
+                Err(error) if error.kind() == ErrorKind::AccessRefused => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -126,7 +130,8 @@ impl Core {
             let folder = format!("{CLAIMS}/{owner}");
             let names = match self.ask(self.client.list_children(&folder)).await? {
                 Ok(names) => names,
-                Err(Zk::NoNode) => continue,
+                // Gone, or of somebody with whom no queue is shared.
+                Err(Zk::NoNode | Zk::NoAuth) => continue,
                 Err(refused) => return Err(error(refused)),
             };
             for name in names {

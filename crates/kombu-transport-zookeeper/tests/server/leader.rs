@@ -1,0 +1,26 @@
+//! A leader that is killed.
+
+use crate::case::{Outcome, cases};
+use crate::ground::{builder, control, queue, variable};
+use crate::here;
+use crate::traffic::with_traffic;
+
+cases! {
+    alone a_killed_leader_loses_nothing [here::CLUSTER[0], here::CLUSTER[1]];
+}
+
+/// Twice, with the one that was killed back in between.
+async fn a_killed_leader_loses_nothing() -> Outcome {
+    let url = variable(here::CLUSTER[0]).unwrap_or_default();
+    let (from, to) = (builder(&url).connect().await?, builder(&url).connect().await?);
+    with_traffic(&from, &to, &queue("leader"), async |traffic| {
+        for _ in 0..2 {
+            control(here::CLUSTER[1], "kill-leader").await?;
+            traffic.flows(200).await;
+            control(here::CLUSTER[1], "start").await?;
+            traffic.flows(200).await;
+        }
+        Ok(())
+    })
+    .await
+}
