@@ -121,6 +121,11 @@ impl Link {
         self.lock().push(beating);
     }
 
+    /// Sets how long any answer may take.
+    pub(crate) fn answer_within(&mut self, limit: Duration) {
+        self.limit = Some(limit);
+    }
+
     /// Gives the connection a name for the servers to show; spaces cannot be in it.
     pub(crate) async fn set_name(&self, name: &str) -> Result<()> {
         let name: String = name

@@ -19,6 +19,7 @@ mod sentinel;
 mod settings;
 mod settle;
 mod slot;
+mod socket_options;
 mod store;
 mod sweep;
 mod topology;
@@ -26,4 +27,5 @@ mod transport;
 mod waiters;
 
 pub use options::{RedisOptions, SentinelOptions};
+pub use socket_options::SocketOptions;
 pub use transport::{RedisTransport, SCHEMES};

@@ -6,6 +6,8 @@ use kombu_core::options::{ConnectionOptions, TlsChoice};
 use kombu_core::{Error, ErrorKind, OptionReader, Options, Result, Secret, TlsOptions, Value};
 use kombu_virtual::VirtualOptions;
 
+use crate::socket_options::SocketOptions;
+
 /// How queues are kept in Redis, beside what the core and the layer over stores read themselves.
 ///
 /// Programs that share queues must agree on those that name keys and channels, on the steps and on
@@ -27,6 +29,8 @@ use kombu_virtual::VirtualOptions;
 /// | `master_name` | what the sentinels call the servers, for `sentinel://` | none |
 /// | `min_other_sentinels` | how many others a sentinel must know to be believed | 0 |
 /// | `sentinel_kwargs` | a table: `username` and `password` for the sentinels, and `ssl`, `ssl_…` for TLS to them | neither |
+///
+/// Options for the client's sockets are those of [`SocketOptions`].
 ///
 /// # Kombu
 ///
@@ -63,6 +67,8 @@ pub struct RedisOptions {
     pub virtual_host: Option<u8>,
     /// How to ask sentinels.
     pub sentinel: SentinelOptions,
+    /// What the socket is to be like.
+    pub socket: SocketOptions,
     /// The options of the layer.
     pub layer: VirtualOptions,
 }
@@ -144,6 +150,7 @@ impl RedisOptions {
             })?);
         }
         read.sentinel = SentinelOptions::read(&mut reader)?;
+        read.socket = SocketOptions::read(&mut reader)?;
         reader.finish()?;
         Ok(read)
     }
@@ -193,6 +200,7 @@ impl Default for RedisOptions {
             restore_limit: None,
             virtual_host: None,
             sentinel: SentinelOptions::default(),
+            socket: SocketOptions::default(),
             layer: VirtualOptions::default(),
         }
     }

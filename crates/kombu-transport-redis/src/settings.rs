@@ -32,7 +32,7 @@ impl Settings {
     pub(crate) fn new(params: &ConnectParams) -> Result<Self> {
         let options = RedisOptions::from_options(params.options.clone())?;
         let url = &params.url;
-        let timeout = params.connection.connect_timeout;
+        let timeout = options.socket.connect_timeout.unwrap_or(params.connection.connect_timeout);
         let hosts = |default_port: u16| -> Vec<(String, u16)> {
             let named = url.hosts().iter().map(|host| {
                 let name = if host.name().is_empty() { LOCAL } else { host.name() };
@@ -108,8 +108,12 @@ impl Settings {
         Ok(Self {
             target,
             login,
-            heartbeat: params.connection.heartbeat.unwrap_or(HEARTBEAT),
-            name: params.client_name.clone(),
+            heartbeat: params
+                .connection
+                .heartbeat
+                .or(options.socket.health_check_interval)
+                .unwrap_or(HEARTBEAT),
+            name: params.client_name.clone().or_else(|| options.socket.client_name.clone()),
             options,
         })
     }

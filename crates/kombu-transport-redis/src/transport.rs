@@ -100,6 +100,9 @@ impl Transport for RedisTransport {
 async fn open(place: &Place, settings: &Settings) -> Result<Arc<Core>> {
     let mut link = Link::connect(place, &settings.login).await?;
     link.keep_alive(settings.heartbeat);
+    if let Some(limit) = settings.options.socket.timeout {
+        link.answer_within(limit);
+    }
     if let Some(name) = &settings.name {
         link.set_name(name).await?;
     }

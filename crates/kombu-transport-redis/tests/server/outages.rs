@@ -106,7 +106,7 @@ async fn a_server_that_becomes_a_replica_is_left() -> Outcome {
 async fn a_server_that_loads_its_data_is_waited_for() -> Outcome {
     let prefix = prefix("loading");
     let (from, to) = (connect(&prefix, "").await?, connect(&prefix, "").await?);
-    let mut raw = careful().await?;
+    let mut raw = Raw::connect(URL).await?;
     let many = "for i = 1, 2000 do redis.call('SET', KEYS[1] .. i, i, 'EX', 60) end";
     raw.ask(&["EVAL", many, "1", &prefix]).await?;
     rewrite(&mut raw).await?;
