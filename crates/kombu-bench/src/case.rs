@@ -64,7 +64,7 @@ pub(crate) struct Aim {
     /// … with at most this multiple of its CPU.
     pub(crate) cpu: Option<f64>,
     /// At least this multiple of the rate of Python's Kombu, bytes against bytes.
-    pub(crate) peer: f64,
+    pub(crate) peer: Option<f64>,
 }
 
 /// A case that was measured.

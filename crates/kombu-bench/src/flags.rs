@@ -9,8 +9,9 @@ use crate::resident::Role;
 
 /// Compares Kombu for Rust with raw drivers and with Python's Kombu.
 ///
-/// Needs `KOMBU_TEST_AMQP_URL` for `amqp`, and `KOMBU_INTEROP_PYTHON` (an interpreter with the
-/// packages of interop/requirements.txt) for the rows of Python's Kombu. `cargo xtask bench` sets both.
+/// Needs `KOMBU_TEST_AMQP_URL` for `amqp`, `KOMBU_TEST_REDIS_URL` for `redis`, and
+/// `KOMBU_INTEROP_PYTHON` (an interpreter with the packages of interop/requirements.txt) for the
+/// rows of Python's Kombu. `cargo xtask bench` sets both.
 #[derive(Debug, Parser)]
 #[command(name = "kombu-bench")]
 pub(crate) struct Flags {
@@ -40,6 +41,9 @@ pub(crate) struct Flags {
     /// Runs as the fresh process whose memory is measured.
     #[arg(long, hide = true)]
     pub(crate) resident: Option<Role>,
+    /// The broker of that process.
+    #[arg(long, hide = true, default_value = "")]
+    pub(crate) url: String,
     /// The queue of that process.
     #[arg(long, hide = true, default_value = "")]
     pub(crate) queue: String,
@@ -55,6 +59,8 @@ pub(crate) enum Part {
     Memory,
     /// `RabbitMQ`, against amqprs and lapin; also the memory that clients take.
     Amqp,
+    /// Redis, against fred; also the memory that clients take.
+    Redis,
     /// Crates in the graph, and how long a cold build takes.
     Weight,
 }
@@ -78,7 +84,7 @@ impl Flags {
         if !self.parts.is_empty() {
             return self.parts.clone();
         }
-        vec![Part::Memory, Part::Amqp, Part::Weight]
+        vec![Part::Memory, Part::Amqp, Part::Redis, Part::Weight]
     }
 
     /// How much to measure.
@@ -101,7 +107,7 @@ mod tests {
 
     #[test]
     fn everything_is_measured_unless_something_is_named() {
-        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 3);
+        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 4);
         assert_eq!(Flags::parse_from(["kombu-bench", "amqp"]).parts(), [Part::Amqp]);
     }
 }

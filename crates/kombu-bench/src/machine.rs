@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
+use anyhow::Result;
+
 use crate::peer::Peer;
 
 /// The machine and the versions that took part, as names and values.
@@ -18,7 +20,7 @@ pub(crate) async fn describe(peer: Option<&Peer>) -> Vec<(String, String)> {
         ("load before".to_owned(), load()),
         ("kombu".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    for name in ["amqprs", "lapin", "tokio"] {
+    for name in ["amqprs", "lapin", "fred", "tokio"] {
         facts.push((name.to_owned(), locked(name)));
     }
     if let Some(peer) = peer {
@@ -28,6 +30,14 @@ pub(crate) async fn describe(peer: Option<&Peer>) -> Vec<(String, String)> {
         }
     }
     facts
+}
+
+/// A broker and its version.
+pub(crate) async fn server(url: &str) -> Result<(String, String)> {
+    let connection = kombu::connect(url).await?;
+    let server = connection.server().await?;
+    connection.close().await?;
+    Ok((server.product.clone(), server.version.clone()))
 }
 
 fn processor() -> String {

@@ -15,11 +15,14 @@ mod flags;
 mod machine;
 mod memory;
 mod meter;
+mod ours;
 mod peer;
+mod redis;
 mod report;
 mod resident;
 mod rounds;
 mod sample;
+mod stage;
 mod weight;
 mod work;
 
@@ -65,11 +68,22 @@ async fn run(flags: Flags) -> Result<()> {
             Part::Memory => report.cases.extend(rounds::run(memory::cases(&peer), &plan).await?),
             Part::Amqp => {
                 let (url, broker) = (amqp::url()?, amqp::broker()?);
-                report.machine.extend(amqp::versions(&url).await?);
+                report.machine.push(machine::server(&url).await?);
                 let cases = amqp::cases(&url, broker, &peer);
                 report.cases.extend(rounds::run(cases, &plan).await?);
                 if flags.only.is_none() {
-                    report.resident.extend(resident::run(&url, &plan, peer.as_deref()).await?);
+                    let all = resident::run(resident::AMQP, &url, &plan, peer.as_deref()).await?;
+                    report.resident.extend(all);
+                }
+            }
+            Part::Redis => {
+                let (url, broker) = (redis::url()?, redis::broker()?);
+                report.machine.push(machine::server(&url).await?);
+                let cases = redis::cases(&url, broker, &peer);
+                report.cases.extend(rounds::run(cases, &plan).await?);
+                if flags.only.is_none() {
+                    let all = resident::run(resident::REDIS, &url, &plan, peer.as_deref()).await?;
+                    report.resident.extend(all);
                 }
             }
             Part::Weight => report.weight.extend(weight::run(&plan).await?),

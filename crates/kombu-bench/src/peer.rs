@@ -107,6 +107,7 @@ impl Python {
     pub(crate) const CONSUME: [Way; 2] = both("consume", "consume_values");
     pub(crate) const MEMORY: [Way; 2] = both("memory", "memory_values");
     pub(crate) const PUBLISH: [Way; 2] = both("publish", "publish_values");
+    pub(crate) const PUBLISH_BATCH: Way = Way { run: "publish_batch", name: PYTHON };
     pub(crate) const PUBLISH_WINDOW: Way = Way { run: "publish_window", name: "py-amqp, window" };
     pub(crate) const ROUND_TRIP: Way = Way { run: "round_trip", name: PYTHON };
 

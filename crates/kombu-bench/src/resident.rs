@@ -11,11 +11,12 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use crate::amqp;
-use crate::amqp::stage::Stage;
 use crate::body::Body;
 use crate::case::PYTHON;
 use crate::flags::{Flags, Plan};
+use crate::ours;
 use crate::peer::{self, Peer};
+use crate::stage;
 use crate::work::Work;
 
 /// What the fresh process does.
@@ -33,6 +34,7 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Resident {
     pub(crate) who: &'static str,
+    pub(crate) broker: &'static str,
     pub(crate) what: String,
     pub(crate) memory: Memory,
 }
@@ -46,38 +48,60 @@ pub(crate) struct Memory {
     pub(crate) peak: u64,
 }
 
+/// A broker, and who consumes from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ground {
+    broker: &'static str,
+    consumers: &'static [(&'static str, Role)],
+}
+
+pub(crate) const AMQP: Ground = Ground {
+    broker: "AMQP",
+    consumers: &[("kombu", Role::Consume), ("raw amqprs", Role::ConsumeAmqprs)],
+};
+pub(crate) const REDIS: Ground = Ground { broker: "Redis", consumers: &[("kombu", Role::Consume)] };
+
 /// Measures everyone on one queue of a million messages.
-pub(crate) async fn run(url: &str, plan: &Plan, peer: Option<&Peer>) -> Result<Vec<Resident>> {
+pub(crate) async fn run(
+    ground: Ground,
+    url: &str,
+    plan: &Plan,
+    peer: Option<&Peer>,
+) -> Result<Vec<Resident>> {
     let (messages, consumed) = if plan.quick { (2000, 200) } else { (1_000_000, 100_000) };
     let queue = format!("kombu-bench-resident-{}", std::process::id());
-    eprintln!("resident memory, a queue of {messages} messages");
-    let stage = Stage::open(url).await?;
+    eprintln!("resident memory, {}, a queue of {messages} messages", ground.broker);
+    let stage = stage::open(url).await?;
     stage.fresh(&queue).await?;
-    let result = measure(url, &queue, messages, consumed, peer.is_some()).await;
+    let result = measure(ground, url, &queue, messages, consumed, peer.is_some()).await;
     stage.delete(&queue).await?;
+    stage.close().await?;
     result
 }
 
 async fn measure(
+    ground: Ground,
     url: &str,
     queue: &str,
     messages: u64,
     consumed: u64,
     with_python: bool,
 ) -> Result<Vec<Resident>> {
+    let broker = ground.broker;
     let consuming = format!("consumes {consumed} of {messages}, prefetch 100");
     let mut all = vec![Resident {
         who: "kombu",
+        broker,
         what: format!("publishes {messages}, 1000 unconfirmed at most"),
         memory: measure_role(Role::Publish, url, queue, messages).await?,
     }];
-    for (who, role) in [("kombu", Role::Consume), ("raw amqprs", Role::ConsumeAmqprs)] {
-        let memory = measure_role(role, url, queue, consumed).await?;
-        all.push(Resident { who, what: consuming.clone(), memory });
+    for (who, role) in ground.consumers {
+        let memory = measure_role(*role, url, queue, consumed).await?;
+        all.push(Resident { who, broker, what: consuming.clone(), memory });
     }
     if with_python && let Some(answer) = peer::resident(url, queue, consumed).await? {
         let memory = serde_json::from_value(answer)?;
-        all.push(Resident { who: PYTHON, what: consuming, memory });
+        all.push(Resident { who: PYTHON, broker, what: consuming, memory });
     }
     Ok(all)
 }
@@ -86,8 +110,8 @@ async fn measure(
 async fn measure_role(role: Role, url: &str, queue: &str, count: u64) -> Result<Memory> {
     let name = role.to_possible_value().context("a role without a name")?;
     let output = Command::new(env::current_exe()?)
-        .args(["--resident", name.get_name(), "--queue", queue, "--count", &count.to_string()])
-        .env("KOMBU_TEST_AMQP_URL", url)
+        .args(["--resident", name.get_name(), "--url", url])
+        .args(["--queue", queue, "--count", &count.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -99,7 +123,7 @@ async fn measure_role(role: Role, url: &str, queue: &str, count: u64) -> Result<
 /// The fresh process: does its work and prints what memory it took.
 pub(crate) async fn child(role: Role, flags: &Flags) -> Result<()> {
     let work = Work {
-        url: amqp::url()?,
+        url: flags.url.clone(),
         queue: flags.queue.clone(),
         body: Body::of(100)?,
         count: flags.count,
@@ -109,9 +133,9 @@ pub(crate) async fn child(role: Role, flags: &Flags) -> Result<()> {
     };
     let first = kib("VmRSS")?;
     match role {
-        Role::Consume => amqp::consume_as_resident(&work).await?,
+        Role::Consume => ours::consume_as_resident(&work).await?,
         Role::ConsumeAmqprs => amqp::consume_with_amqprs(&work).await?,
-        Role::Publish => amqp::publish_as_resident(&work).await?,
+        Role::Publish => ours::publish_as_resident(&work).await?,
     }
     println!("{{\"first\": {first}, \"peak\": {}}}", kib("VmHWM")?);
     Ok(())

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use crate::amqp::stage::Stage;
 use crate::case::{Case, Contender, Kind, Measured};
 use crate::flags::Plan;
 use crate::sample::Sample;
+use crate::stage::{self, Stage};
 use crate::work::Work;
 
 /// Measures cases one after the other.
@@ -38,26 +38,28 @@ async fn measure(case: Case, plan: &Plan, order: &mut Order) -> Result<Measured>
     eprintln!("{}", case.title);
     let stage = match case.kind {
         Kind::InProcess => None,
-        _ => Some(Stage::open(&case.url).await?),
+        _ => Some(stage::open(&case.url).await?),
     };
     let mut counts = Vec::new();
     for contender in &case.contenders {
         let first = plan.first.min(case.most);
-        let sample = one(&case, contender, first, stage.as_ref()).await?;
+        let sample = one(&case, contender, first, stage.as_deref()).await?;
         let count = count_for(&sample, plan.run).clamp(plan.first.min(case.most), case.most);
         // Once more at that length: what was slow at first is warm now.
-        let sample = one(&case, contender, count, stage.as_ref()).await?;
+        let sample = one(&case, contender, count, stage.as_deref()).await?;
         counts.push(count_for(&sample, plan.run).clamp(plan.first.min(case.most), case.most));
     }
     let mut rows: Vec<(&'static str, Vec<Sample>)> =
         case.contenders.iter().map(|contender| (contender.name(), Vec::new())).collect();
     for _ in 0..plan.rounds {
         for index in order.shuffled(case.contenders.len()) {
-            let sample = one(&case, &case.contenders[index], counts[index], stage.as_ref()).await?;
+            let sample =
+                one(&case, &case.contenders[index], counts[index], stage.as_deref()).await?;
             rows[index].1.push(sample);
         }
     }
     if let Some(stage) = stage {
+        stage.delete(&queue()).await?;
         stage.close().await?;
     }
     Ok(Measured { title: case.title, kind: case.kind, aim: case.aim, rows })
@@ -68,11 +70,11 @@ async fn one(
     case: &Case,
     contender: &Arc<dyn Contender>,
     count: u64,
-    stage: Option<&Stage>,
+    stage: Option<&dyn Stage>,
 ) -> Result<Sample> {
     let work = Arc::new(Work {
         url: case.url.clone(),
-        queue: format!("kombu-bench-{}", std::process::id()),
+        queue: queue(),
         body: case.body.clone(),
         count,
         prefetch: case.prefetch,
@@ -99,6 +101,11 @@ async fn one(
         stage.expect(&work.queue, left).await.with_context(|| format!("after {name}"))?;
     }
     Ok(sample)
+}
+
+/// The queue of all runs.
+fn queue() -> String {
+    format!("kombu-bench-{}", std::process::id())
 }
 
 /// How many messages take about that long.

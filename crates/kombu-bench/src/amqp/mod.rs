@@ -2,7 +2,6 @@
 
 mod amqprs;
 mod lapin;
-mod ours;
 pub(crate) mod stage;
 
 use std::env;
@@ -15,10 +14,10 @@ use anyhow::{Context, Result, anyhow};
 use crate::body::Body;
 use crate::broker::Broker;
 use crate::case::{Aim, Case, Contender, Kind};
+use crate::ours;
 use crate::peer::{Peer, Python};
 
 pub(crate) use amqprs::consume_as_resident as consume_with_amqprs;
-pub(crate) use ours::{consume_as_resident, publish_as_resident};
 
 /// The URL of the broker.
 pub(crate) fn url() -> Result<String> {
@@ -30,14 +29,6 @@ pub(crate) fn url() -> Result<String> {
 /// The broker's process, if it is on this machine.
 pub(crate) fn broker() -> Result<Option<Broker>> {
     Ok(Broker::listening_on(parse(&url()?)?.authority.port))
-}
-
-/// The broker and its version.
-pub(crate) async fn versions(url: &str) -> Result<Vec<(String, String)>> {
-    let connection = kombu::connect(url).await?;
-    let server = connection.server().await?;
-    connection.close().await?;
-    Ok(vec![(server.product.clone(), server.version.clone())])
 }
 
 /// Everything that is compared on it.
@@ -69,7 +60,7 @@ pub(crate) fn cases(
             raw: amqprs::NAME,
             rate: 1.0,
             cpu: Some(1.5),
-            peer: 15.0,
+            peer: Some(15.0),
         };
         cases.push(case(title, Kind::Publish, size, 0, publishers(peer), Some(aim))?);
     }
@@ -82,7 +73,7 @@ pub(crate) fn cases(
                 raw: amqprs::NAME,
                 rate: 1.0,
                 cpu: Some(1.5),
-                peer: 4.0,
+                peer: Some(4.0),
             };
             cases.push(case(title, Kind::Consume, size, prefetch, consumers(peer), Some(aim))?);
         }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use async_rs::Runtime;
+use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -9,31 +10,34 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
+use crate::stage::Stage;
+
 /// A connection of its own.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct AmqpStage {
     connection: Connection,
     channel: Channel,
 }
 
-impl Stage {
+impl AmqpStage {
     /// Connects.
     pub(crate) async fn open(url: &str) -> Result<Self> {
         let (connection, channel) = connect(url).await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self { connection, channel })
     }
+}
 
-    /// Makes an empty durable queue.
-    pub(crate) async fn fresh(&self, queue: &str) -> Result<()> {
+#[async_trait]
+impl Stage for AmqpStage {
+    async fn fresh(&self, queue: &str) -> Result<()> {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         self.channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
         Ok(())
     }
 
-    /// Puts persistent messages into it.
-    pub(crate) async fn fill(&self, queue: &str, body: &[u8], count: u64) -> Result<()> {
+    async fn fill(&self, queue: &str, body: &[u8], count: u64) -> Result<()> {
         stream::iter(0..count)
             .map(|_| publish(&self.channel, queue, body))
             .buffered(1000)
@@ -42,8 +46,7 @@ impl Stage {
         self.expect(queue, count).await
     }
 
-    /// Checks how many messages are ready.
-    pub(crate) async fn expect(&self, queue: &str, count: u64) -> Result<()> {
+    async fn expect(&self, queue: &str, count: u64) -> Result<()> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default());
         let left = u64::from(declared.await?.message_count());
@@ -51,15 +54,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Deletes a queue.
-    pub(crate) async fn delete(&self, queue: &str) -> Result<()> {
+    async fn delete(&self, queue: &str) -> Result<()> {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         Ok(())
     }
 
-    /// Deletes the queue of the runs, and ends the connection.
-    pub(crate) async fn close(self) -> Result<()> {
-        self.delete(&format!("kombu-bench-{}", std::process::id())).await?;
+    async fn close(&self) -> Result<()> {
         self.connection.close(200, "done".into()).await?;
         Ok(())
     }

@@ -43,7 +43,7 @@ pub(crate) fn cases(peer: &Option<Arc<Peer>>) -> Result<Vec<Case>> {
             raw: channel::NAME,
             rate: 0.4,
             cpu: None,
-            peer: 10.0,
+            peer: Some(10.0),
         };
         cases.push(case(title, Kind::InProcess, size, 1000, contenders, Some(aim))?);
     }
@@ -57,7 +57,7 @@ pub(crate) fn cases(peer: &Option<Arc<Peer>>) -> Result<Vec<Case>> {
         raw: channel::NAME,
         rate: 0.4,
         cpu: None,
-        peer: 10.0,
+        peer: Some(10.0),
     };
     cases.push(case(title, Kind::InProcess, 100, 1000, contenders, Some(aim))?);
     Ok(cases)

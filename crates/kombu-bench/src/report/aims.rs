@@ -38,7 +38,9 @@ fn row(case: &Measured, aim: Aim) -> Vec<String> {
         aim.cpu.map_or(Reached::Yes, |most| {
             reaches(cpu, |spread| spread.median <= most, |spread| spread.least <= most)
         }),
-        reaches(peer, |spread| spread.median >= aim.peer, |spread| spread.most >= aim.peer),
+        aim.peer.map_or(Reached::Yes, |least| {
+            reaches(peer, |spread| spread.median >= least, |spread| spread.most >= least)
+        }),
     ];
     let shown = |spread: Option<Spread>| {
         spread.map_or_else(|| "-".to_owned(), |spread| significant(spread.median))
@@ -50,7 +52,7 @@ fn row(case: &Measured, aim: Aim) -> Vec<String> {
         shown(cpu),
         aim.cpu.map_or_else(|| "-".to_owned(), |most| format!("≤ {most}")),
         shown(peer),
-        format!("≥ {}", aim.peer),
+        aim.peer.map_or_else(|| "-".to_owned(), |least| format!("≥ {least}")),
         shown(values),
         reached.into_iter().max().unwrap_or(Reached::Unknown).word().to_owned(),
     ]
@@ -106,7 +108,14 @@ mod tests {
         Measured {
             title: "case".to_owned(),
             kind: Kind::Publish,
-            aim: Some(Aim { ours: "a", typed: "t", raw: "b", rate: 1.0, cpu: None, peer: 2.0 }),
+            aim: Some(Aim {
+                ours: "a",
+                typed: "t",
+                raw: "b",
+                rate: 1.0,
+                cpu: None,
+                peer: Some(2.0),
+            }),
             rows: vec![("a", samples(ours)), ("b", samples([100; 3])), (PYTHON, samples([10; 3]))],
         }
     }

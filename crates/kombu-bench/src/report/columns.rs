@@ -73,12 +73,13 @@ fn ratio(samples: &[Sample], others: Option<&[Sample]>, number: fn(&Sample) -> f
 
 /// Memory: one row per process.
 pub(super) fn of_resident(all: &[Resident]) -> Table {
-    let head = ["process", "does", "first MiB", "peak MiB"];
-    let mut table = Table::new("Resident memory, AMQP, 100 B", &head);
+    let head = ["process", "broker", "does", "first MiB", "peak MiB"];
+    let mut table = Table::new("Resident memory, 100 B", &head);
     for resident in all {
         let mib = |kib: u64| significant(kib as f64 / 1024.0);
         table.rows.push(vec![
             resident.who.to_owned(),
+            resident.broker.to_owned(),
             resident.what.clone(),
             mib(resident.memory.first),
             mib(resident.memory.peak),
@@ -130,7 +131,7 @@ fn none() -> String {
 }
 
 /// The contenders that the ratios of a case refer to.
-const BASES: [&str; 2] = ["raw amqprs", "tokio channel and map"];
+const BASES: [&str; 4] = ["raw amqprs", "raw fred, by hand", "raw fred", "tokio channel and map"];
 const RATE: &[&str] = &[
     "contender",
     "msg/s",

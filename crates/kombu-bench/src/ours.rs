@@ -1,4 +1,4 @@
-//! Kombu for Rust on AMQP.
+//! Kombu for Rust, on any broker.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -15,15 +15,17 @@ use crate::work::Work;
 
 /// Publishes with confirms in a window, from one task.
 #[derive(Debug)]
-pub(super) struct Publisher(pub(super) Style);
+pub(crate) struct Publisher(pub(crate) Style);
 
 /// How the window is held.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// A batch as large as the window, then the next.
     Batch,
     /// Publications awaited together.
     Futures,
+    /// Each awaited before the next.
+    InTurn,
     /// Confirms held in a queue.
     Submit,
     /// As `Submit`, with a value that is serialized each time.
@@ -34,8 +36,9 @@ pub(super) enum Style {
 impl Contender for Publisher {
     fn name(&self) -> &'static str {
         match self.0 {
-            Style::Batch => "kombu, publish_batch",
-            Style::Futures => "kombu, futures",
+            Style::Batch => BATCH,
+            Style::Futures => FUTURES,
+            Style::InTurn => ACK,
             Style::Submit => SUBMIT,
             Style::Typed => SUBMIT_VALUES,
         }
@@ -54,6 +57,11 @@ impl Contender for Publisher {
                     .buffer_unordered(work.window)
                     .try_for_each(|()| async { Ok(()) })
                     .await?;
+            }
+            Style::InTurn => {
+                for _ in 0..work.count {
+                    raw(&producer, work).await?;
+                }
             }
             Style::Submit => submit(work, || raw(&producer, work)).await?,
             Style::Typed => {
@@ -103,9 +111,9 @@ async fn batches(producer: &Producer, work: &Work) -> Result<()> {
 
 /// Consumes and acknowledges each delivery.
 #[derive(Debug)]
-pub(super) struct Consumer {
+pub(crate) struct Consumer {
     /// Whether bodies are read into a value.
-    pub(super) decode: bool,
+    pub(crate) decode: bool,
 }
 
 #[async_trait]
@@ -141,7 +149,7 @@ async fn consume(connection: &Connection, work: &Work, decode: bool) -> Result<(
 
 /// Publishes one message at a time and receives it.
 #[derive(Debug)]
-pub(super) struct RoundTrip;
+pub(crate) struct RoundTrip;
 
 #[async_trait]
 impl Contender for RoundTrip {
@@ -190,7 +198,9 @@ pub(crate) async fn consume_as_resident(work: &Work) -> Result<()> {
 }
 
 /// What tables call the plainest ways.
-pub(super) const SUBMIT: &str = "kombu, submit";
-pub(super) const SUBMIT_VALUES: &str = "kombu, submit, values";
-pub(super) const ACK: &str = "kombu";
-pub(super) const ACK_VALUES: &str = "kombu, values";
+pub(crate) const BATCH: &str = "kombu, publish_batch";
+pub(crate) const FUTURES: &str = "kombu, futures";
+pub(crate) const SUBMIT: &str = "kombu, submit";
+pub(crate) const SUBMIT_VALUES: &str = "kombu, submit, values";
+pub(crate) const ACK: &str = "kombu";
+pub(crate) const ACK_VALUES: &str = "kombu, values";

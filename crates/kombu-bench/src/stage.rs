@@ -1,0 +1,36 @@
+//! What surrounds a run: the queue, its messages, and the check of what is left.
+
+use std::fmt::Debug;
+
+use anyhow::Result;
+use async_trait::async_trait;
+
+use crate::amqp::stage::AmqpStage;
+use crate::redis::stage::RedisStage;
+
+/// A connection of its own to a broker.
+#[async_trait]
+pub(crate) trait Stage: Debug + Send + Sync {
+    /// Makes an empty durable queue.
+    async fn fresh(&self, queue: &str) -> Result<()>;
+
+    /// Puts persistent messages into it.
+    async fn fill(&self, queue: &str, body: &[u8], count: u64) -> Result<()>;
+
+    /// Checks how many messages are ready, and that no others are.
+    async fn expect(&self, queue: &str, count: u64) -> Result<()>;
+
+    /// Deletes a queue.
+    async fn delete(&self, queue: &str) -> Result<()>;
+
+    /// Ends the connection.
+    async fn close(&self) -> Result<()>;
+}
+
+/// Connects to the broker of a URL.
+pub(crate) async fn open(url: &str) -> Result<Box<dyn Stage>> {
+    Ok(match url.starts_with("redis") {
+        true => Box::new(RedisStage::open(url).await?),
+        false => Box::new(AmqpStage::open(url).await?),
+    })
+}
