@@ -1,4 +1,4 @@
-//! Redis: one server with a plain and a TLS listener, and a user with a password.
+//! Redis: one server with a plain and a TLS listener, a Unix socket, and a user with a password.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,6 +37,11 @@ impl Broker for Redis {
             Variant { name: "plain", url: "KOMBU_TEST_REDIS_URL", tests: Tests::All },
             Variant { name: "acl", url: "KOMBU_TEST_REDIS_ACL_URL", tests: Tests::Conformance },
             Variant { name: "tls", url: "KOMBU_TEST_REDIS_TLS_URL", tests: Tests::Conformance },
+            Variant {
+                name: "socket",
+                url: "KOMBU_TEST_REDIS_SOCKET_URL",
+                tests: Tests::Conformance,
+            },
         ]
     }
 
@@ -65,6 +70,8 @@ impl Broker for Redis {
              tls-ca-cert-file {folder}/../tls/ca.pem\n\
              tls-cert-file {folder}/../tls/server.pem\n\
              tls-key-file {folder}/../tls/server.key\n\
+             unixsocket {folder}/{SOCKET}\n\
+             unixsocketperm 700\n\
              dir {folder}/data\n",
             common = include_str!("../../../ci/redis/common.conf"),
             plain = port("plain")?,
@@ -82,14 +89,21 @@ impl Broker for Redis {
     fn exports(&self, node: &Node) -> Vec<(&'static str, String)> {
         let (plain, tls) = (node.port("plain"), node.port("tls"));
         let trust = node.tls.join("ca.pem").display().to_string();
-        vec![
+        let mut exports = vec![
             ("KOMBU_TEST_REDIS_URL", format!("redis://127.0.0.1:{plain}/0")),
             ("KOMBU_TEST_REDIS_ACL_URL", format!("redis://alice:alicepw@127.0.0.1:{plain}/1")),
             (
                 "KOMBU_TEST_REDIS_TLS_URL",
                 format!("rediss://alice:alicepw@localhost:{tls}/2?ssl_ca_certs={trust}"),
             ),
-        ]
+        ];
+        // That of a container is in the container.
+        if node.compose.is_none() {
+            let socket = node.dir.join(SOCKET).display().to_string();
+            let url = format!("redis+socket://{socket}?virtual_host=3");
+            exports.push(("KOMBU_TEST_REDIS_SOCKET_URL", url));
+        }
+        exports
     }
 
     fn actions(&self) -> &'static [&'static str] {
@@ -107,6 +121,9 @@ impl Broker for Redis {
         }
     }
 }
+
+/// The name of its Unix socket.
+const SOCKET: &str = "redis.sock";
 
 /// Writes a configuration into a folder and says how to start a server with it.
 pub(crate) fn server(name: &str, dir: &Path, configuration: &str, serves: bool) -> Result<Process> {
