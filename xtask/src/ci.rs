@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::brokers::install;
 use crate::cargo::cargo;
 use crate::interrupt::Interrupt;
 use crate::suite::{Outcome, count};
@@ -21,6 +22,8 @@ const STEPS: &[&str] = &[
 
 /// Runs the command: every step, also after one that failed.
 pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
+    // Steps with all features build the transport etcd.
+    install::protoc()?;
     let mut table = Table::new(["step", "result", "tests", "seconds"]);
     let mut total = Outcome::default();
     let mut failed = 0;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::brokers::{TRANSPORTS, Transport};
+use crate::brokers::{TRANSPORTS, Transport, install};
 use crate::cargo::cargo;
 use crate::interrupt::Interrupt;
 use crate::metadata::{elements, metadata, text};
@@ -13,6 +13,7 @@ pub(crate) const UMBRELLA: &str = "kombu";
 
 /// Runs the command.
 pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
+    install::protoc()?;
     let mut table = Table::new(["features", ""]);
     let mut failed = 0;
     let mut check = |name: &str, arguments: &[&str]| -> Result<()> {

@@ -30,6 +30,9 @@ const CLIENTS: &[Client] = &[
     Client { package: "kombu-cli", target: "broker", title: "command kombu", by_transport: false },
 ];
 
+/// Transports on a wire of their own, that Python's Kombu does not speak.
+const WITHOUT_PYTHON: &[&str] = &["etcd"];
+
 /// The packages that have these programs.
 pub(crate) fn packages() -> impl Iterator<Item = String> {
     CLIENTS.iter().map(|client| client.package.to_owned())
@@ -44,11 +47,13 @@ pub(crate) fn exchange(
     environment: &[(String, String)],
     interrupt: &Interrupt,
 ) -> Result<Vec<(&'static str, Outcome)>> {
-    let url = value(environment, &transport.url_variable())?;
-    let check = script("check.py", url, environment, interrupt)?;
-
-    let mut outcomes = vec![("Python peer", check)];
-    for client in CLIENTS {
+    let with_python = !WITHOUT_PYTHON.contains(&transport.name);
+    let mut outcomes = Vec::new();
+    if with_python {
+        let url = value(environment, &transport.url_variable())?;
+        outcomes.push(("Python peer", script("check.py", url, environment, interrupt)?));
+    }
+    for client in CLIENTS.iter().filter(|client| with_python || !client.by_transport) {
         let mut filter = Vec::new();
         if client.by_transport {
             filter.push(format!("{}::", transport.name));

@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Result, anyhow, bail};
 
 use crate::brokers::run::{Run, STATE_VARIABLE};
-use crate::brokers::{Broker, Tests, Transport, Variant, start, transports};
+use crate::brokers::{Broker, Tests, Transport, Variant, install, start, transports};
 use crate::examples::Examples;
 use crate::features;
 use crate::flags::{TestBrokers, With};
@@ -34,6 +34,9 @@ pub(crate) fn run(flags: &TestBrokers, scope: Scope, interrupt: &Interrupt) -> R
         return Ok(());
     }
     let with = flags.with.unwrap_or_default();
+    if chosen.iter().any(|transport| transport.name == "etcd") {
+        install::protoc()?;
+    }
     let features = features::for_transports(&chosen)?;
     let mut run = interrupt.guard(Run::create()?);
     let packages = packages(&chosen, scope);

@@ -6,6 +6,8 @@ pub use kombu_core::*;
 pub mod transports {
     #[cfg(feature = "amqp")]
     pub use kombu_transport_amqp as amqp;
+    #[cfg(feature = "etcd")]
+    pub use kombu_transport_etcd as etcd;
     #[cfg(feature = "filesystem")]
     pub use kombu_transport_filesystem as filesystem;
     #[cfg(feature = "memory")]
@@ -25,6 +27,8 @@ pub mod transports {
         let registry = TransportRegistry::new();
         #[cfg(feature = "amqp")]
         let registry = registry.with(amqp::AmqpTransport::new());
+        #[cfg(feature = "etcd")]
+        let registry = registry.with(etcd::EtcdTransport::new());
         #[cfg(feature = "filesystem")]
         let registry = registry.with(filesystem::FilesystemTransport::new());
         #[cfg(feature = "memory")]

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::brokers::Broker;
+use crate::brokers::{Broker, etcd};
 use crate::brokers::run::lock;
 use crate::paths;
 
@@ -28,6 +28,14 @@ pub(crate) fn brokers(brokers: &[&'static dyn Broker]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Installs what the driver of the transport etcd is built with, if it is missing.
+pub(crate) fn protoc() -> Result<()> {
+    if etcd::compiler_installed() {
+        return Ok(());
+    }
+    packages(&["protoc"])
 }
 
 /// Installs openssl and Python with its virtual environments, if one of them is missing.

@@ -6,6 +6,8 @@
 pub(crate) mod compose_file;
 pub(crate) mod control;
 pub(crate) mod docker;
+pub(crate) mod etcd;
+pub(crate) mod etcd_cluster;
 pub(crate) mod folder;
 pub(crate) mod install;
 pub(crate) mod mariadb;
@@ -30,6 +32,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
+use crate::brokers::etcd::Etcd;
+use crate::brokers::etcd_cluster::EtcdCluster;
 use crate::brokers::mariadb::MariaDb;
 use crate::brokers::node::{Node, Ports};
 use crate::brokers::postgres::Postgres;
@@ -48,6 +52,7 @@ pub(crate) const TRANSPORTS: &[Transport] = &[
     Transport { name: "amqp", brokers: &[&RabbitMq] },
     Transport { name: "redis", brokers: &[&Redis, &RedisSentinel, &RedisCluster] },
     Transport { name: "sql", brokers: &[&Postgres, &MariaDb] },
+    Transport { name: "etcd", brokers: &[&Etcd, &EtcdCluster] },
     Transport { name: "zookeeper", brokers: &[&ZooKeeper, &ZooKeeperEnsemble] },
 ];
 

@@ -1,0 +1,46 @@
+//! What only etcd shows: claims that end with leases, clusters that lose their leader, users without rights. On the
+//! servers that the environment names, as `cargo xtask test-brokers etcd` sets it.
+//!
+//! What is the same for ZooKeeper is written there.
+
+#[path = "../../../kombu-transport-zookeeper/tests/server/case.rs"]
+mod case;
+#[path = "../../../kombu-transport-zookeeper/tests/server/claims.rs"]
+mod claims;
+#[path = "../../../kombu-transport-zookeeper/tests/server/doomed.rs"]
+mod doomed;
+#[path = "../../../kombu-transport-zookeeper/tests/server/ground.rs"]
+mod ground;
+#[path = "../../../kombu-transport-zookeeper/tests/server/leader.rs"]
+mod leader;
+#[path = "../../../kombu-transport-zookeeper/tests/server/traffic.rs"]
+mod traffic;
+mod users;
+
+use std::process::ExitCode;
+
+/// What the modules that are shared with other transports need to know of this one.
+mod here {
+    use kombu_transport_etcd::EtcdTransport;
+
+    /// The part of the environment's variables that names the transport.
+    pub(crate) const NAME: &str = "ETCD";
+
+    /// The variable with the URL of several servers, and that with the command that acts on them.
+    pub(crate) const CLUSTER: [&str; 2] =
+        ["KOMBU_TEST_ETCD_CLUSTER_URL", "KOMBU_TEST_ETCD_CLUSTER_CONTROL"];
+
+    /// Programs that went silent are given up after two seconds.
+    pub(crate) const IMPATIENT: &str = "lease_ttl=2";
+
+    pub(crate) fn transport() -> EtcdTransport {
+        EtcdTransport::new()
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(ended) = doomed::requested() {
+        return ended;
+    }
+    case::run([claims::cases(), leader::cases(), users::cases()])
+}
