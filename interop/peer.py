@@ -49,6 +49,9 @@ def connect(url, options):
     elif parts.scheme.startswith(("sqla+", "sqlalchemy+")):
         # Kombu gives what it does not know to the engine, which refuses it.
         options.pop("visibility_timeout", None)
+        if "mysql" in parts.scheme:
+            # Kombu does not end its transactions after reading: it would see an old state for ever.
+            options.setdefault("isolation_level", "READ COMMITTED")
     connection = kombu.Connection(url, **arguments)
     connection.connect()
     return connection

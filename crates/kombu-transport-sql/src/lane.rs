@@ -12,7 +12,7 @@ use crate::driver::Driver;
 use crate::error::{Class, Failure, failure};
 use crate::session::{Output, Session, Sql, Step};
 
-/// What follows from what came of the first steps.
+/// What follows from what came of the steps so far; nothing when it is done.
 pub(crate) type Then<'a> = dyn Fn(&[Output]) -> Vec<Step> + Send + Sync + 'a;
 
 /// One connection of a driver.
@@ -149,8 +149,9 @@ impl Slot {
         }
         self.dirty = true;
         let result = transact(session.as_mut(), lane.driver.begin(), steps, then).await;
-        if result.is_err() {
-            session.plain(&Sql::from("ROLLBACK")).await.map_err(failure)?;
+        // What failed may be the beginning: then there is nothing to roll back, which is an error.
+        if result.is_err() && session.plain(&Sql::from("ROLLBACK")).await.is_err() {
+            return result;
         }
         self.dirty = false;
         result
@@ -168,8 +169,14 @@ async fn transact(
     for step in steps {
         outputs.push(session.step(step).await.map_err(failure)?);
     }
-    for step in then.map(|then| then(&outputs)).unwrap_or_default() {
-        outputs.push(session.step(&step).await.map_err(failure)?);
+    while let Some(then) = then {
+        let next = then(&outputs);
+        if next.is_empty() {
+            break;
+        }
+        for step in next {
+            outputs.push(session.step(&step).await.map_err(failure)?);
+        }
     }
     session.plain(&Sql::from("COMMIT")).await.map_err(failure)?;
     Ok(outputs)

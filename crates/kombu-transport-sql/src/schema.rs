@@ -89,6 +89,8 @@ fn mysql(names: &Names, sequences: bool) -> Vec<String> {
         }
     }
     let message = &names.message;
+    // Kombu's name, which only one table of a database can have.
+    let foreign_key = format!("FK_{message}_queue");
     all.push(format!(
         "CREATE TABLE IF NOT EXISTS {{q}} (
             id {id},
@@ -109,7 +111,7 @@ fn mysql(names: &Names, sequences: bool) -> Vec<String> {
             INDEX [ix_{message}_visible] (visible),
             INDEX [ix_{message}_timestamp] (timestamp),
             INDEX [ix_kombu_message_timestamp_id] (timestamp, id),
-            CONSTRAINT [FK_kombu_message_queue] FOREIGN KEY(queue_id) REFERENCES {{q}} (id)
+            CONSTRAINT [{foreign_key}] FOREIGN KEY(queue_id) REFERENCES {{q}} (id)
          ) ENGINE=InnoDB"
     ));
     all.extend(own(&Types {

@@ -1,5 +1,6 @@
 //! Taking messages.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -108,18 +109,28 @@ async fn look_and_take(core: &Core, queue: i64, limit: i64) -> Result<Vec<Vec<Ce
         Step::rows(&statements.look_rest, args(), TAKEN),
     ];
     let count = usize::try_from(limit).unwrap_or(usize::MAX);
-    let chosen = |found: &[Output]| -> Vec<i64> {
-        let ids = found.iter().flat_map(|output| &output.rows).filter_map(|row| row.first());
-        ids.take(count).map(Cell::int).collect()
+    let ids = |found: &[Output]| -> Vec<i64> {
+        let rows = found.iter().flat_map(|output| &output.rows);
+        rows.filter_map(|row| row.first()).take(count).map(Cell::int).collect()
     };
-    let found = core
-        .run_then(&core.lanes.claim, &looks, &|found| {
-            let ids = chosen(found);
-            if ids.is_empty() { Vec::new() } else { vec![statements.taken(&ids, &core.stamp)] }
+    let mut found = core
+        .run_then(&core.lanes.claim, &looks, &|found| match found {
+            [first, rest] => {
+                let seen = ids(&[first.clone(), rest.clone()]);
+                if seen.is_empty() { Vec::new() } else { vec![statements.guard(&seen)] }
+            }
+            [_, _, guarded] if !guarded.rows.is_empty() => {
+                vec![statements.taken(&ids(std::slice::from_ref(guarded)), &core.stamp)]
+            }
+            _ => Vec::new(),
         })
-        .await?;
-    let found = found.into_iter().take(looks.len());
-    Ok(found.flat_map(|output| output.rows).take(count).collect())
+        .await?
+        .into_iter();
+    let (first, rest) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
+    let guarded = found.next().unwrap_or_default();
+    let taken: HashSet<i64> = ids(&[guarded]).into_iter().collect();
+    let rows = first.rows.into_iter().chain(rest.rows);
+    Ok(rows.filter(|row| row.first().is_some_and(|id| taken.contains(&id.int()))).collect())
 }
 
 /// How many messages to take at once, so that large ones do not fill the memory.

@@ -65,6 +65,7 @@ const TRANSPORTS: &[Transport] = &[
         name: "sql",
         python_lacks: &[
             "at_least_once",
+            "empty_text",
             "exchange_bindings",
             "fanout",
             "headers",
@@ -76,6 +77,7 @@ const TRANSPORTS: &[Transport] = &[
             "shared_bindings",
             "shared_types",
             "topic_no_word",
+            "typed_headers",
         ],
         // Messages of those who were killed come back after it; Python has no such thing.
         options: &[("visibility_timeout", "3")],
