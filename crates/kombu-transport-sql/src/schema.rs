@@ -124,9 +124,12 @@ fn mysql(names: &Names, sequences: bool) -> Vec<String> {
 }
 
 /// The indexes that MySQL has no way to make where they are missing: table, name, columns.
+///
+/// That of waiting messages, which are those without a timestamp, begins with the timestamp: for
+/// Kombu's query it has no use, so that Kombu locks no rows of it, which change with each message.
 pub(crate) fn mysql_indexes(names: &Names) -> [(&str, String, &'static str); 4] {
     [
-        (&names.message, format!("ix_{}_ready", names.message), "(queue_id, visible, id)"),
+        (&names.message, format!("ix_{}_ready", names.message), "(timestamp, queue_id, id)"),
         (&names.rank, format!("ix_{}_first", names.rank), "(queue_id, priority, message_id)"),
         (&names.rank, format!("ix_{}_expires", names.rank), "(expires)"),
         (&names.binding, format!("ix_{}_exchange", names.binding), "(exchange)"),

@@ -51,7 +51,10 @@ pub(crate) const TAKEN: &[Column] = &[Column::Int, Column::Int, Column::Int, Col
 impl Statements {
     pub(crate) fn new(dialect: Dialect, names: Arc<Names>, sequences: bool) -> Self {
         let fill = |text: &str| dialect.sql(&fill(text, &names, dialect));
-        let free = "{m}.[visible] = true";
+        let free = match dialect.is_mysql() {
+            true => "{m}.[timestamp] IS NULL AND {m}.[visible] = true",
+            false => "{m}.[visible] = true",
+        };
         let mine = "{m}.[visible] IS NULL AND {m}.[timestamp] = {time}";
         let next_queue = next("queue_id_sequence", dialect);
         let add_queue = match dialect {
@@ -142,7 +145,8 @@ impl Statements {
             look_rest: fill(&format!(
                 "SELECT {{m}}.[id], {{m}}.[version] + 1, COALESCE((SELECT 0 FROM {{r}} WHERE \
                  {{r}}.[message_id] = {{m}}.[id]), -1), {{m}}.[payload] \
-                 FROM {{m}} FORCE INDEX ([ix_{message}_ready]) WHERE {REST} LIMIT ? \
+                 FROM {{m}} FORCE INDEX ([ix_{message}_ready]) \
+                 WHERE {{m}}.[timestamp] IS NULL AND {REST} LIMIT ? \
                  FOR UPDATE SKIP LOCKED",
                 message = names.message,
             )),
