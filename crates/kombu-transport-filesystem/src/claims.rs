@@ -84,13 +84,21 @@ pub(crate) fn recover(folders: &Folders) -> Result<u64> {
             continue;
         }
         // One that is gone was recovered by somebody else, or closed.
-        let Ok(file) = File::open(&lock) else { continue };
+        let Ok(file) = open_lock(&lock) else { continue };
         if file.try_lock().is_err() {
             continue;
         }
         count += bury(folders, &lock)?;
     }
     Ok(count)
+}
+
+/// Opens a lock so that it can be taken: on network file systems only who may write can.
+fn open_lock(lock: &Path) -> io::Result<File> {
+    match File::options().read(true).write(true).open(lock) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => File::open(lock),
+        opened => opened,
+    }
 }
 
 /// Moves back what one dead connection had claimed; its lock is held.

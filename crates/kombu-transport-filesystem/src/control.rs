@@ -123,6 +123,8 @@ impl Control {
     pub(crate) fn declare_exchange(&self, exchange: &str, kind: &ExchangeType) -> Result<()> {
         names::check_exchange(exchange)?;
         self.make()?;
+        // Kombu locks a file of bindings that is there, and not one that it makes.
+        change(&self.exchange_file(exchange), true, |_| {})?;
         let file = self.type_file(exchange);
         fs::write(&file, kind.as_str()).map_err(|error| error::io(error, "record exchange", &file))
     }
@@ -151,7 +153,7 @@ impl Control {
         };
         if change(&file, true, add)? {
             // Kombu looks whether there is a file before it makes one, and then empties that of
-            // whoever made it meanwhile: a new file is looked at again.
+            // whoever made it meanwhile: what was empty is looked at again.
             thread::sleep(FIRST_BINDING);
             change(&file, true, add)?;
         }
@@ -259,34 +261,37 @@ impl Control {
     }
 }
 
-/// Changes the bindings in a file under its lock, which Kombu takes as well. Says whether the file
-/// was made for it.
+/// Changes the bindings in a file under its lock, which Kombu takes as well. Says whether there were
+/// none before.
 fn change(file: &Path, create: bool, edit: impl FnOnce(&mut Vec<Binding>)) -> Result<bool> {
     let failed = |error| error::io(error, "change bindings", file);
     let mut options = File::options();
     options.read(true).write(true);
-    let (mut opened, new) = match options.open(file) {
+    let opened = match options.open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if !create {
                 return Ok(false);
             }
             match options.create_new(true).open(file) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    (File::options().read(true).write(true).open(file).map_err(failed)?, false)
+                    options.create_new(false).open(file)
                 }
-                made => (made.map_err(failed)?, true),
+                made => made,
             }
         }
-        opened => (opened.map_err(failed)?, false),
+        opened => opened,
     };
+    let mut opened = opened.map_err(failed)?;
     opened.lock().map_err(failed)?;
     let mut text = Vec::new();
     opened.read_to_end(&mut text).map_err(failed)?;
     let mut bindings = parse(&text, file)?;
     let before = bindings.clone();
     edit(&mut bindings);
-    if bindings == before && !text.is_empty() {
-        return Ok(new);
+    // What Kombu left behind a shorter list keeps Kombu from reading it.
+    let whole = serde_json::from_slice::<Vec<Binding>>(&text).is_ok();
+    if bindings == before && whole {
+        return Ok(before.is_empty());
     }
     let mut json = serde_json::to_vec(&bindings).map_err(|error| failed(error.into()))?;
     let length = u64::try_from(json.len()).unwrap_or(u64::MAX);
@@ -296,7 +301,7 @@ fn change(file: &Path, create: bool, edit: impl FnOnce(&mut Vec<Binding>)) -> Re
     opened.rewind().map_err(failed)?;
     opened.write_all(&json).map_err(failed)?;
     opened.set_len(length).map_err(failed)?;
-    Ok(new)
+    Ok(before.is_empty())
 }
 
 /// Reads the bindings. An empty file is one that is about to be written, or never was; what follows
@@ -318,3 +323,66 @@ fn parse(text: &[u8], file: &Path) -> Result<Vec<Binding>> {
 
 /// Longer than Kombu takes to make a file after it has seen that there is none.
 const FIRST_BINDING: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = format!("kombu-control-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn binding(queue: &str) -> Binding {
+        ("k".to_owned(), String::new(), queue.to_owned())
+    }
+
+    #[test]
+    fn a_table_is_json_whatever_was_left_behind_it() {
+        let folder = folder("rest");
+        let control = Control::new(folder.clone());
+        let file = folder.join("e.exchange");
+        // As two of Kombu leave it that made the file at the same time.
+        fs::write(&file, r#"[["k", "", "a"]], ["k", "", "bbb"]]"#).unwrap();
+        assert_eq!(control.table("e").unwrap().routes.len(), 1);
+        control.bind("e", &binding("a")).unwrap();
+        let table: Vec<Binding> = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(table, [binding("a")]);
+        control.bind("e", &binding("b")).unwrap();
+        control.unbind_queue("b").unwrap();
+        let table: Vec<Binding> = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(table, [binding("a")]);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_others_change_is_seen_at_once() {
+        let folder = folder("seen");
+        let (control, other) = (Control::new(folder.clone()), Control::new(folder.clone()));
+        control.declare_exchange("e", &ExchangeType::Direct).unwrap();
+        assert_eq!(control.table("e").unwrap().routes.len(), 0);
+        let version = control.version();
+        assert!(version.is_some() && control.remembered("e").is_some());
+        assert_eq!(control.version(), version);
+        other.bind("e", &binding("q")).unwrap();
+        assert_ne!(control.version(), version);
+        assert!(control.remembered("e").is_none());
+        assert_eq!(control.table("e").unwrap().routes.len(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn bindings_made_at_the_same_time_are_all_there() {
+        let folder = folder("race");
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let control = Control::new(folder.clone());
+                scope.spawn(move || control.bind("e", &binding(&number.to_string())).unwrap());
+            }
+        });
+        assert_eq!(Control::new(folder.clone()).table("e").unwrap().routes.len(), 8);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

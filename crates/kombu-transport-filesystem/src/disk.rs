@@ -49,6 +49,19 @@ pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Brings everything to the disk that the file system of a folder still has in memory; `None` where
+/// that cannot be asked for.
+#[cfg(target_os = "linux")]
+pub(crate) fn sync_all(folder: &Path) -> Option<io::Result<()>> {
+    let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    Some(synced)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync_all(_: &Path) -> Option<io::Result<()>> {
+    None
+}
+
 /// Moves a file, to another file system too.
 pub(crate) fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {

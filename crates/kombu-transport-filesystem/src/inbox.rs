@@ -167,6 +167,12 @@ impl Inbox {
         }
     }
 
+    /// Behaves as on a file system that tells of nothing.
+    #[cfg(test)]
+    pub(crate) fn never_watch(&self) {
+        *lock(&self.alarm) = Watched::Not;
+    }
+
     /// Notes a message that was put back where nothing tells of it.
     pub(crate) fn put_back(&self, queue: &str, stem: Stem) {
         if !matches!(*lock(&self.alarm), Watched::By(_)) {

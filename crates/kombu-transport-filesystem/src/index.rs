@@ -59,6 +59,10 @@ impl Index {
         }
         if self.listed.is_none_or(|listed| now.duration_since(listed) >= trust) {
             self.list(folder)?;
+            // A listing may have what came while it was made, without what came a moment before.
+            if let Some(notices) = notices {
+                self.listen(notices);
+            }
         }
         Ok(())
     }

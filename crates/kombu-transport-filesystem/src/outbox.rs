@@ -2,10 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use kombu_core::{DeliveryMode, Error, Result};
@@ -53,7 +52,7 @@ impl Outbox {
         for (at, (put, answer)) in batch.iter().zip(&mut answers).enumerate() {
             *answer = self.write(at, put, &mut drafts);
         }
-        let synced = sync(&mut drafts);
+        let synced = sync(&self.folders.outbox, &mut drafts);
         let durable = synced.iter().any(Option::is_some);
         for (draft, synced) in drafts.iter().zip(synced) {
             let done = match synced {
@@ -128,7 +127,7 @@ impl Outbox {
         Ok(())
     }
 
-    fn create(&self, path: &std::path::Path) -> io::Result<File> {
+    fn create(&self, path: &Path) -> io::Result<File> {
         match File::create_new(path) {
             // Somebody has cleared everything away.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -142,34 +141,24 @@ impl Outbox {
     }
 }
 
-/// Brings the drafts that are open to the disk, together: it writes what is asked for at the same
-/// time at once. `None` for the others.
-fn sync(drafts: &mut [Draft]) -> Vec<Option<io::Result<()>>> {
-    let share = drafts.len().div_ceil(SYNCING).max(1);
-    let one = |draft: &mut Draft| draft.file.take().map(|file| file.sync_all());
-    if drafts.len() <= 1 || drafts.iter().all(|draft| draft.file.is_none()) {
-        return drafts.iter_mut().map(one).collect();
-    }
-    thread::scope(|scope| {
-        let threads: Vec<_> = drafts
-            .chunks_mut(share)
-            .map(|chunk| {
-                let count = chunk.len();
-                (count, scope.spawn(move || chunk.iter_mut().map(one).collect::<Vec<_>>()))
-            })
-            .collect();
-        let mut synced = Vec::new();
-        for (count, thread) in threads {
-            synced.extend(thread.join().unwrap_or_else(|_| {
-                (0..count).map(|_| Some(Err(io::Error::other("a thread panicked")))).collect()
-            }));
-        }
-        synced
-    })
+/// Brings the drafts that are open to the disk. `None` for the others.
+fn sync(folder: &Path, drafts: &mut [Draft]) -> Vec<Option<io::Result<()>>> {
+    let open = drafts.iter().filter(|draft| draft.file.is_some()).count();
+    let all = if open < TOGETHER { None } else { disk::sync_all(folder) };
+    let one = |draft: &mut Draft| {
+        let file = draft.file.take()?;
+        Some(match &all {
+            None => file.sync_all(),
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(error.kind().into()),
+        })
+    };
+    drafts.iter_mut().map(one).collect()
 }
 
 /// How old a draft is that nobody is writing any more.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// How many files are synced at the same time.
-const SYNCING: usize = 16;
+/// From how many files on it costs less to sync the whole file system: a sync of one file waits for
+/// the same journal as a sync of all.
+const TOGETHER: usize = 8;

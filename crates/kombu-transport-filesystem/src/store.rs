@@ -36,7 +36,10 @@ impl FilesystemStore {
         let (encoding, fsync) = (options.layer.body_encoding, options.fsync);
         let folders = apart(move || {
             let folders = Folders::open(&options)?;
-            claims::recover(&folders)?;
+            if let Err(error) = claims::recover(&folders) {
+                // Whoever only publishes does not need it.
+                tracing::warn!(%error, "what dead consumers held does not come back");
+            }
             Ok(folders)
         });
         let folders = Arc::new(folders.await?);
@@ -125,6 +128,12 @@ impl Store for FilesystemStore {
     async fn size(&self, queue: &str) -> Result<u64> {
         let queue = queue.to_owned();
         self.with_folders(move |folders| Ok(inbox::waiting(folders, &queue)?.len() as u64)).await
+    }
+
+    async fn begin_consuming(&self, queue: &str) -> Result<()> {
+        names::check_queue(queue)?;
+        let inbox = Arc::clone(&self.inbox);
+        apart(move || inbox.claims().map(drop)).await
     }
 
     async fn put(&self, batch: Vec<Put>) -> Vec<Result<()>> {
@@ -232,3 +241,96 @@ fn purge(folders: &Folders, queue: &str) -> Result<u64> {
 
 /// How often somebody looks for what dead consumers held.
 const RECOVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use kombu_core::transport::{Outcome, Publish};
+    use kombu_core::{Message, Properties};
+    use kombu_virtual::Want;
+    use kombu_virtual::envelope::{self, Stamp};
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = format!("kombu-store-{}-{name}", std::process::id());
+            let folder = std::env::temp_dir().join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        /// A store that hears of nothing, and looks every 20 ms.
+        async fn unwatched(&self) -> FilesystemStore {
+            let options = FilesystemOptions {
+                data_folder_in: self.0.clone(),
+                data_folder_out: self.0.clone(),
+                control_folder: self.0.join("control"),
+                ..FilesystemOptions::default()
+            };
+            let store = FilesystemStore::open(options, Duration::from_millis(20)).await.unwrap();
+            store.inbox.never_watch();
+            store
+        }
+
+        /// Writes a message as Kombu does.
+        fn write(&self, stem: &str) {
+            let publish = Publish::new("", "q", Message::new(stem.to_owned(), Properties::new()));
+            let text = envelope::encode(&publish, &Stamp::new("tag")).unwrap();
+            fs::write(self.0.join(format!("{stem}.q.msg")), text).unwrap();
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    async fn claim(store: &FilesystemStore, limit: usize) -> Vec<Claimed<Receipt>> {
+        let wants = [Want::new("q".into(), limit, false)];
+        let interrupt = Interrupt::new();
+        let claim = Claim::new(&wants, Duration::from_secs(20), &interrupt);
+        store.claim(claim).await.unwrap()
+    }
+
+    fn bodies(claimed: &[Claimed<Receipt>]) -> Vec<&[u8]> {
+        claimed.iter().map(|claimed| &claimed.message.body[..]).collect()
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_told_the_folder_is_looked_at_again() {
+        let folder = Folder::new("poll");
+        let store = folder.unwatched().await;
+        let (claimed, ()) = tokio::join!(claim(&store, 10), async {
+            tokio::task::yield_now().await;
+            folder.write("1_a");
+        });
+        assert_eq!(bodies(&claimed), [b"1_a"]);
+        folder.write("2_b");
+        assert_eq!(bodies(&claim(&store, 10).await), [b"2_b"]);
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_told_the_order_is_kept() {
+        let folder = Folder::new("order");
+        let store = folder.unwatched().await;
+        for stem in ["3_c", "1_a", "10_d", "2_b"] {
+            folder.write(stem);
+        }
+        let first = claim(&store, 1).await;
+        assert_eq!(bodies(&first), [b"1_a"]);
+        let receipt = first[0].receipt.clone().unwrap();
+        let back = Settlement::new("q".into(), receipt, Outcome::Requeue);
+        store.settle(vec![back]).await.remove(0).unwrap();
+        let again = claim(&store, 2).await;
+        assert_eq!(bodies(&again), [b"1_a", b"2_b"]);
+        assert!(again[0].redelivered && !again[1].redelivered);
+        assert_eq!(bodies(&claim(&store, 9).await), [&b"3_c"[..], b"10_d"]);
+        store.close().await.unwrap();
+    }
+}

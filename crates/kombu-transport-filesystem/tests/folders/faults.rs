@@ -103,6 +103,9 @@ async fn a_read_only_folder_says_so(ground: &Ground) -> Outcome {
     assert!(error.to_string().contains("the file system is read-only"), "{error}");
     let error = connection.get("q").await.expect_err("it is read-only");
     assert_eq!(error.kind(), ErrorKind::AccessRefused, "{error}");
+    let started = connection.consumer(&queue).start().await;
+    let error = started.expect_err("it is read-only");
+    assert_eq!(error.kind(), ErrorKind::AccessRefused, "{error}");
     assert_eq!(connection.size("q").await?, 3, "looking is allowed");
     Ok(connection.close().await?)
 }
