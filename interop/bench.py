@@ -13,6 +13,7 @@ import platform
 import resource
 import sys
 import time
+from urllib.parse import parse_qsl
 
 import amqp
 import kombu
@@ -59,7 +60,12 @@ class Clocks:
 
 def connect(request, confirm):
     """An open connection; publishes wait for the broker's confirm, or not."""
-    connection = kombu.Connection(request["url"], transport_options={"confirm_publish": confirm})
+    url, options = request["url"], {"confirm_publish": confirm}
+    if url.startswith("filesystem:"):
+        # Kombu takes the folders as options only.
+        url, _, query = url.partition("?")
+        options = dict(parse_qsl(query))
+    connection = kombu.Connection(url, transport_options=options)
     connection.connect()
     return connection
 
@@ -211,8 +217,8 @@ def run_round_trip(request):
 
 
 def run_memory(request, values=False):
-    """Publishes a few messages inside the process, consumes and acknowledges them."""
-    with kombu.Connection("memory://") as connection:
+    """Publishes a few messages, consumes and acknowledges them."""
+    with connect(request, confirm=False) as connection:
         channel = connection.channel()
         publish = publisher(channel, request, values)
         count, received = request["count"], 0

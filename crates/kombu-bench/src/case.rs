@@ -40,6 +40,8 @@ pub(crate) struct Case {
 /// What happens to the queue of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// It holds so many messages more than a run takes.
+    Among(u64),
     /// It is filled before a run and empty after it.
     Consume,
     /// There is none that others see.

@@ -59,6 +59,8 @@ pub(crate) enum Part {
     Memory,
     /// `RabbitMQ`, against amqprs and lapin; also the memory that clients take.
     Amqp,
+    /// Folders, against files by hand.
+    Filesystem,
     /// Redis, against fred; also the memory that clients take.
     Redis,
     /// Crates in the graph, and how long a cold build takes.
@@ -84,7 +86,7 @@ impl Flags {
         if !self.parts.is_empty() {
             return self.parts.clone();
         }
-        vec![Part::Memory, Part::Amqp, Part::Redis, Part::Weight]
+        vec![Part::Memory, Part::Amqp, Part::Filesystem, Part::Redis, Part::Weight]
     }
 
     /// How much to measure.
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn everything_is_measured_unless_something_is_named() {
-        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 4);
+        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 5);
         assert_eq!(Flags::parse_from(["kombu-bench", "amqp"]).parts(), [Part::Amqp]);
     }
 }

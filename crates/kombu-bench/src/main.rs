@@ -11,6 +11,7 @@ mod amqp;
 mod body;
 mod broker;
 mod case;
+mod files;
 mod flags;
 mod machine;
 mod memory;
@@ -85,6 +86,10 @@ async fn run(flags: Flags) -> Result<()> {
                     let all = resident::run(resident::REDIS, &url, &plan, peer.as_deref()).await?;
                     report.resident.extend(all);
                 }
+            }
+            Part::Filesystem => {
+                let ground = files::Ground::make()?;
+                report.cases.extend(rounds::run(ground.cases(&peer), &plan).await?);
             }
             Part::Weight => report.weight.extend(weight::run(&plan).await?),
         }

@@ -82,7 +82,11 @@ async fn one(
         broker: case.broker,
     });
     if let Some(stage) = stage {
-        stage.fresh(&work.queue).await?;
+        if let Kind::Among(waiting) = case.kind {
+            stage.fill(&work.queue, &work.body.bytes, waiting + count).await?;
+        } else {
+            stage.fresh(&work.queue).await?;
+        }
         if case.kind == Kind::Consume {
             stage.fill(&work.queue, &work.body.bytes, count).await?;
         }
@@ -97,7 +101,11 @@ async fn one(
         .with_context(|| format!("{name}, {count} messages"))?;
     anyhow::ensure!(sample.messages == count, "{name} handled {} of {count}", sample.messages);
     if let Some(stage) = stage {
-        let left = if case.kind == Kind::Publish { count } else { 0 };
+        let left = match case.kind {
+            Kind::Among(waiting) => waiting,
+            Kind::Publish => count,
+            Kind::Consume | Kind::InProcess | Kind::Latency => 0,
+        };
         stage.expect(&work.queue, left).await.with_context(|| format!("after {name}"))?;
     }
     Ok(sample)

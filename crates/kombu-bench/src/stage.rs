@@ -6,6 +6,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use crate::amqp::stage::AmqpStage;
+use crate::files::stage::FilesStage;
 use crate::redis::stage::RedisStage;
 
 /// A connection of its own to a broker.
@@ -29,8 +30,9 @@ pub(crate) trait Stage: Debug + Send + Sync {
 
 /// Connects to the broker of a URL.
 pub(crate) async fn open(url: &str) -> Result<Box<dyn Stage>> {
-    Ok(match url.starts_with("redis") {
-        true => Box::new(RedisStage::open(url).await?),
-        false => Box::new(AmqpStage::open(url).await?),
+    Ok(match url.split("://").next().unwrap_or_default() {
+        "filesystem" => Box::new(FilesStage::open(url)?),
+        "redis" | "rediss" => Box::new(RedisStage::open(url).await?),
+        _ => Box::new(AmqpStage::open(url).await?),
     })
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 /// Writes one for a queue, with a tag of its own.
-pub(super) fn write(queue: &str, body: &[u8]) -> String {
+pub(crate) fn write(queue: &str, body: &[u8]) -> String {
     format!(
         "{{\"body\": \"{}\", \"content-encoding\": \"utf-8\", \"content-type\": \"application/json\", \
          \"headers\": {{}}, \"properties\": {{\"delivery_mode\": 2, \"delivery_info\": {{\"exchange\": \"\", \
@@ -19,7 +19,7 @@ pub(super) fn write(queue: &str, body: &[u8]) -> String {
 }
 
 /// Reads the body and the tag.
-pub(super) fn read(envelope: &[u8]) -> Result<(Vec<u8>, String)> {
+pub(crate) fn read(envelope: &[u8]) -> Result<(Vec<u8>, String)> {
     #[derive(Deserialize)]
     struct Envelope<'text> {
         body: &'text str,

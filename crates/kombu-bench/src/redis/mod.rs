@@ -2,7 +2,7 @@
 
 mod client;
 mod commands;
-mod envelope;
+pub(crate) mod envelope;
 mod script;
 pub(crate) mod stage;
 
