@@ -36,9 +36,14 @@ pub(crate) fn bare_url() -> String {
 
 /// The database's URL with options.
 pub(crate) fn url(options: &str) -> String {
-    let url = bare_url();
-    let separator = if url.contains('?') { '&' } else { '?' };
-    if options.is_empty() { url } else { format!("{url}{separator}{options}") }
+    let mut url = bare_url();
+    // Nothing cuts the power here, and a busy disk would only take its time.
+    let file = (database() == Database::Sqlite).then_some("synchronous=normal");
+    for option in file.into_iter().chain([options]).filter(|option| !option.is_empty()) {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(option);
+    }
+    url
 }
 
 pub(crate) fn database() -> Database {
