@@ -24,8 +24,13 @@ local function new_tag()
   return ARGV[5] .. '-' .. fresh
 end
 
--- Publishers of Kombu write the tag last; others may write it anywhere.
+-- Publishers of Kombu write the tag last, a UUID of 36 letters; others may write it anywhere.
 local function tag_of(envelope)
+  local uuid = string.sub(envelope, -39, -4)
+  if string.sub(envelope, -56, -40) == '"delivery_tag": "' and string.sub(envelope, -3) == '"}}'
+    and not string.find(uuid, '"', 1, true) and not string.find(uuid, '\\', 1, true) then
+    return uuid
+  end
   local tag = string.match(string.sub(envelope, -100), '"delivery_tag": ?"([^"\\]+)"}}$')
   if tag then return tag end
   local good, fields = pcall(cjson.decode, envelope)
