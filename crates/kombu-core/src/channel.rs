@@ -505,7 +505,10 @@ async fn open(shared: Arc<Shared>) -> Result<Arc<Lease>, Arc<Error>> {
         let opening = timeout(shared.settings.operation_timeout, link.raw.open_channel());
         let opened = opening.await.map_err(|_| shared.timed_out("open channel")).flatten();
         match opened {
-            Ok(raw) => return Ok(Arc::new(Lease::new(link.generation, raw, shared.control()))),
+            Ok(raw) => {
+                let control = shared.control();
+                return Ok(Arc::new(Lease::new(link.generation, shared.transport, raw, control)));
+            }
             Err(error) if was_never_heard(&error) => {
                 tracing::debug!(%error, url = %link.url, "opening the channel again");
                 sleep(pause).await;

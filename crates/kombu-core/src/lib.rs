@@ -13,6 +13,7 @@ pub mod failover;
 mod id;
 pub mod mailbox;
 pub mod message;
+pub mod observe;
 pub mod options;
 pub mod pool;
 pub mod producer;

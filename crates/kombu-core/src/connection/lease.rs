@@ -12,6 +12,8 @@ use crate::transport::RawChannel;
 /// A raw channel of one link, shared by a handle and the deliveries that came through it.
 pub(crate) struct Lease {
     pub(crate) generation: u64,
+    /// The name of its transport.
+    pub(crate) transport: &'static str,
     pub(crate) raw: Arc<dyn RawChannel>,
     dead: AtomicBool,
     control: mpsc::UnboundedSender<Control>,
@@ -20,10 +22,11 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn new(
         generation: u64,
+        transport: &'static str,
         raw: Arc<dyn RawChannel>,
         control: mpsc::UnboundedSender<Control>,
     ) -> Self {
-        Self { generation, raw, dead: AtomicBool::new(false), control }
+        Self { generation, transport, raw, dead: AtomicBool::new(false), control }
     }
 
     /// Marks the channel as not to be used for anything new.

@@ -51,6 +51,8 @@ pub(super) enum State {
 pub(crate) struct Shared {
     pub(crate) urls: BrokerUrls,
     pub(crate) registry: TransportRegistry,
+    /// The name of the first URL's transport.
+    pub(crate) transport: &'static str,
     pub(crate) settings: Settings,
     pub(crate) topology: Topology,
     /// The number of the link that is up, 0 for none: the fast path of every call.
@@ -65,7 +67,9 @@ pub(crate) struct Shared {
 impl Shared {
     pub(super) fn new(urls: BrokerUrls, registry: TransportRegistry, settings: Settings) -> Self {
         let (control, inbox) = mpsc::unbounded_channel();
+        let first = urls.iter().next().and_then(|url| registry.find(url.full_scheme()).ok());
         Self {
+            transport: first.map_or("", |transport| transport.name()),
             urls,
             registry,
             settings,

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::link::{Link, Shared, State};
 use super::rounds::Rounds;
 use crate::error::Error;
+use crate::observe;
 use crate::transport::RawChannel;
 
 /// What handles ask of the supervisor.
@@ -41,6 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<
                 match live(&link, &mut inbox, &mut closing).await {
                     End::Lost(error) => {
                         tracing::warn!(url = %link.url, %error, "connection lost, reconnecting");
+                        observe::reconnected(shared.transport);
                         shared.set(State::Connecting { last: Some(Arc::new(error.duplicate())) });
                         reconnecting = Some(error);
                         // The dead link's remains are let go of without holding up the new one.

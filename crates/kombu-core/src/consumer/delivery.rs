@@ -11,6 +11,7 @@ use crate::compression::Compressions;
 use crate::connection::{Lease, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, Properties};
+use crate::observe;
 use crate::producer::COMPRESSION_HEADER;
 use crate::transport::{DeliveryTag, Outcome, RawDelivery, Settle};
 use crate::value::Table;
@@ -61,7 +62,8 @@ impl Delivery {
         context: Arc<BodyContext>,
     ) -> Self {
         let tag = (!no_ack).then_some(raw.tag);
-        Self { raw, acker: Acker { lease, tag }, context }
+        let in_flight = observe::received(lease.transport, &raw, no_ack);
+        Self { raw, acker: Acker { lease, tag, in_flight }, context }
     }
 
     /// Decodes the body: decompressed, checked against the accept list, deserialized.
@@ -235,6 +237,19 @@ impl Delivery {
         self.acker.settle(Outcome::Requeue)
     }
 
+    /// A span for the work on it, as [`observe`] says; a child of the one that
+    /// published it, where trace contexts are carried. [`Worker`](crate::Worker) and
+    /// [`Consumer::run`](crate::Consumer::run) do their work in one.
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        observe::process(self.acker.lease.transport, &self.raw)
+    }
+
+    /// Begins the work on it.
+    pub(crate) fn processing(&self) -> observe::Processing {
+        observe::Processing::begin(self.acker.lease.transport, &self.raw)
+    }
+
     /// Takes the message apart from the right to settle it.
     #[must_use]
     pub fn into_parts(self) -> (Message, Acker) {
@@ -267,6 +282,7 @@ pub struct Acker {
     lease: Arc<Lease>,
     /// `None` when delivery settled it.
     tag: Option<DeliveryTag>,
+    in_flight: observe::InFlight,
 }
 
 impl Acker {
@@ -277,7 +293,7 @@ impl Acker {
     /// `MessageState` when it was settled before, `StaleDelivery` when the link it came through is
     /// gone.
     pub fn settle(&self, outcome: Outcome) -> Result<()> {
-        self.send(|tag| Settle::one(tag, outcome))
+        self.send(outcome, |tag| Settle::one(tag, outcome))
     }
 
     /// Settles the delivery and all earlier unsettled ones of its channel.
@@ -286,7 +302,7 @@ impl Acker {
     ///
     /// As for [`settle`](Self::settle).
     pub fn settle_up_to(&self, outcome: Outcome) -> Result<()> {
-        self.send(|tag| Settle::up_to(tag, outcome))
+        self.send(outcome, |tag| Settle::up_to(tag, outcome))
     }
 
     /// Settles the delivery and waits until the broker has it.
@@ -301,14 +317,22 @@ impl Acker {
     pub async fn settle_confirmed(&self, outcome: Outcome) -> Result<()> {
         let Some(tag) = self.tag else { return Ok(()) };
         let confirm = self.lease.raw.settle(Settle::one(tag, outcome))?;
+        self.settled(tag, outcome);
         self.lease.raw.flush();
         confirm.await
     }
 
-    fn send(&self, settle: impl FnOnce(DeliveryTag) -> Settle) -> Result<()> {
+    fn send(&self, outcome: Outcome, settle: impl FnOnce(DeliveryTag) -> Settle) -> Result<()> {
         let Some(tag) = self.tag else { return Ok(()) };
         // The answer is for those who wait for it; a settlement that is lost with the link means
         // a message that comes again.
-        self.lease.raw.settle(settle(tag)).map(drop)
+        drop(self.lease.raw.settle(settle(tag))?);
+        self.settled(tag, outcome);
+        Ok(())
+    }
+
+    fn settled(&self, tag: DeliveryTag, outcome: Outcome) {
+        observe::settled(self.lease.transport, tag, outcome);
+        self.in_flight.end();
     }
 }

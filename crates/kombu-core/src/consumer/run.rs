@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::{Acker, Consumer, Delivery};
 use crate::error::{ErrorKind, Result};
@@ -80,14 +81,17 @@ where
     Fut: Future<Output = Result<()>> + Send + 'static,
 {
     let guard = PanicGuard(Some(delivery.acker()));
-    let result = handler(delivery).await;
+    let processing = delivery.processing();
+    let result = async { handler(delivery).await }.instrument(processing.span()).await;
     let acker = guard.disarm();
-    if let Err(error) = result {
+    if let Err(error) = &result {
+        processing.failed("handler");
         tracing::warn!(%error, "handler failed, giving the message up");
         if let Some(acker) = acker {
             give_up(&acker);
         }
     }
+    processing.end();
 }
 
 /// Gives a message up when the handler unwinds.

@@ -17,6 +17,7 @@ use crate::connection::{Entity, Lease};
 use crate::entity::{DeliveryMode, Exchange, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, Properties};
+use crate::observe::Publishing;
 use crate::transport::{Confirm, Publish};
 use crate::value::{Table, Value};
 
@@ -374,7 +375,9 @@ impl Publication {
             Publish::new(target.name(), routing_key, Message::new(body.bytes, properties));
         publish.mandatory = parts.mandatory.unwrap_or(defaults.mandatory);
         publish.due = parts.due.map(Due::instant).transpose()?;
+        let transport = producer.channel.shared().transport;
         Ok(Ready {
+            observed: Publishing::begin(transport, &mut publish),
             publish: Arc::new(publish),
             target,
             declare: parts.declare,
@@ -431,11 +434,18 @@ struct Ready {
     declare: Vec<Entity>,
     deadline: Instant,
     retry: bool,
+    observed: Publishing,
 }
 
 impl Ready {
-    /// Sends until confirmed, on a new link when one breaks.
     async fn publish(self) -> Result<()> {
+        let result = self.publish_until_confirmed().await;
+        self.observed.end(&result);
+        result
+    }
+
+    /// Sends until confirmed, on a new link when one breaks.
+    async fn publish_until_confirmed(&self) -> Result<()> {
         let mut pause = FIRST_PAUSE;
         let mut declared_again = false;
         loop {
@@ -558,7 +568,10 @@ pub(super) async fn batch(publications: impl IntoIterator<Item = Publication>) -
                 };
                 match result {
                     Err(error) if ready.may_retry(&error, FIRST_PAUSE) => ready.publish().await,
-                    other => other,
+                    other => {
+                        ready.observed.end(&other);
+                        other
+                    }
                 }
             }
         });

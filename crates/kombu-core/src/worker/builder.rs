@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::producer::Producer;
 use crate::retry::RetryPolicy;
 
-/// Calls handlers for the messages of queues. See the [module](self) for what becomes of a message.
+/// Calls handlers for the messages of queues. See the [module](super) for what becomes of a message.
 ///
 /// ```
 /// # use kombu_transport_memory::MemoryTransport;

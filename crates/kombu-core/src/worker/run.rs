@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 
 use super::chain::Chain;
 use super::redelivery;
@@ -173,7 +174,9 @@ impl Shop {
         };
         let delivery = Arc::new(delivery);
         let job = Job::new(Arc::clone(&delivery), self.producer.clone());
-        let work = AssertUnwindSafe(chain.call(job)).catch_unwind();
+        let processing = delivery.processing();
+        let work = chain.call(job).instrument(processing.span());
+        let work = AssertUnwindSafe(work).catch_unwind();
         let verdict = tokio::select! {
             biased;
             ended = within(self.deadline, work) => match ended {
@@ -183,6 +186,12 @@ impl Shop {
             },
             () = self.reached(Phase::Over) => return,
         };
+        match &verdict {
+            Verdict::Reject(_) => processing.failed("reject"),
+            Verdict::Retry(_) => processing.failed("retry"),
+            Verdict::Done | Verdict::Requeue => {}
+        }
+        processing.end();
         match verdict {
             Verdict::Done => held.settle(Outcome::Ack),
             Verdict::Requeue => held.settle(Outcome::Requeue),
