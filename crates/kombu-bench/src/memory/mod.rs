@@ -2,6 +2,7 @@
 
 mod channel;
 mod ours;
+mod worker;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(crate) fn cases(peer: &Option<Arc<Peer>>) -> Result<Vec<Case>> {
             Arc::new(ours::TwoTasks(ours::Style::Each)),
             Arc::new(ours::TwoTasks(ours::Style::Batch)),
             Arc::new(ours::TwoTasks(ours::Style::Typed)),
+            Arc::new(worker::WithWorker),
             Arc::new(channel::TwoTasks),
         ];
         contenders.extend(Python::all(peer, &Python::MEMORY));

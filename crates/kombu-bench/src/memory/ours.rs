@@ -90,7 +90,7 @@ async fn ends(connection: &Connection, work: &Work) -> Result<(Producer, Consume
     Ok((connection.producer().await?, consumer))
 }
 
-async fn publish(producer: &Producer, work: &Work, style: Style) -> Result<()> {
+pub(super) async fn publish(producer: &Producer, work: &Work, style: Style) -> Result<()> {
     let mut left = usize::try_from(work.count)?;
     while left > 0 {
         match style {
