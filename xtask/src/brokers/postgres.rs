@@ -73,9 +73,16 @@ impl Broker for Postgres {
         fs::set_permissions(&data, fs::Permissions::from_mode(0o700))?;
         let password = dir.join("password");
         fs::write(&password, "kombupw")?;
+        // The server wants a key that nobody else can read; that of the run can be read by all.
+        let [certificate, key] = ["server.pem", "server.key"].map(|file| dir.join(file));
+        for file in [&certificate, &key] {
+            let name = file.file_name().context("no name")?;
+            fs::copy(dir.join("../tls").join(name), file)?;
+            fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
+        }
         if getuid().is_root() {
             let (user, group) = owner()?;
-            for path in [dir, &data, &password] {
+            for path in [dir, &data, &password, &certificate, &key] {
                 chown(path, Some(user), Some(group))
                     .with_context(|| format!("cannot give {} away", path.display()))?;
             }
@@ -101,8 +108,6 @@ impl Broker for Postgres {
         run(as_user(&single), dir, "CREATE DATABASE kombu\n")?;
         let start = dir.join("start.sh");
         fs::write(&start, include_str!("../../../ci/postgres/start.sh"))?;
-        // Certificates are the run's, beside the broker's own folder.
-        let tls = |file: &str| format!("{}/../tls/{file}", dir.display());
         let mut command = ["sh", &show(&start), &show(&data)].map(str::to_owned).to_vec();
         let server = as_user(&[&program("postgres"), "-D", &show(&data), "-p", &port.to_string()]);
         command.extend(server);
@@ -113,8 +118,8 @@ impl Broker for Postgres {
             // The machine does not crash, only the server does.
             "fsync=off".to_owned(),
             "ssl=on".to_owned(),
-            format!("ssl_cert_file={}", tls("server.pem")),
-            format!("ssl_key_file={}", tls("server.key")),
+            format!("ssl_cert_file={}", show(&certificate)),
+            format!("ssl_key_file={}", show(&key)),
         ] {
             command.extend(["-c".to_owned(), setting]);
         }
