@@ -22,6 +22,8 @@ from peer import Peer
 from values import from_json, to_json
 
 HERE = Path(__file__).parent
+# Where nothing is ever published to fanout exchanges.
+WITHOUT_FANOUT = ("sqla", "sqlalchemy", "zookeeper")
 # What Kombu's transports over plain stores lack, compared with AMQP.
 AMQP_ONLY = {"exchange-headers", "binary-headers", "native-expiry", "ordered-requeue", "redelivered-mark"}
 # What Redis lacks beside: queues of fanout exchanges keep nothing, and empty queues are none.
@@ -332,6 +334,38 @@ class Cases:
         (request,) = self.receiver.receive()
         expect(request["properties"]["correlation_id"], reply["properties"]["correlation_id"])
 
+    def replies(self):
+        """Many replies are collected in one queue."""
+        queue = unique("requests")
+        self.receiver.ask("declare", queues=[{"name": queue}])
+        self.receiver.send("serve", queue=queue, count=3)
+        bodies = self.sender.ask("collect", bodies=[1, 2, 3], routing_key=queue)
+        expect(sorted(body["echo"] for body in bodies), [1, 2, 3])
+        expect(len(self.receiver.receive()), 3)
+
+    def simple_queue(self):
+        """A simple queue hands over what was put into it."""
+        name = unique("simple")
+        self.sender.ask("simple_put", name=name, bodies=["one", {"two": 2}, 3])
+        received = self.receiver.ask("simple_get", name=name, count=3)
+        # Not every store keeps the order of a publisher that is this fast.
+        texts = sorted(json.dumps(message["body"]) for message in received)
+        expect(texts, ['"one"', "3", '{"two": 2}'])
+        expect({message["routing_key"] for message in received}, {name})
+
+    def broadcast(self):
+        """Who listens to a broadcast hears it. [fanout]"""
+        name = unique("news")
+        self.receiver.send("listen", name=name)
+        heard = []
+        waiting = threading.Thread(target=lambda: heard.extend(self.receiver.receive()))
+        waiting.start()
+        while waiting.is_alive():
+            # Nobody says when it listens.
+            self.sender.ask("broadcast", name=name, body="news")
+            waiting.join(0.1)
+        expect([message["body"] for message in heard], ["news"])
+
     def size_and_purge(self):
         """Queues are counted and emptied. [empty-size]"""
         queue = unique("size")
@@ -352,6 +386,8 @@ def main():
         options = {name: folder.name for name in ("data_folder_in", "data_folder_out", "control_folder")}
     peer = InProcess if scheme == "memory" else Subprocess
     lacks = set() if scheme.startswith(("amqp", "pyamqp")) else set(AMQP_ONLY)
+    if scheme in WITHOUT_FANOUT:
+        lacks.add("fanout")
     if scheme.startswith(("redis", "sentinel")):
         lacks |= REDIS_LACKS
     if scheme == "zookeeper":

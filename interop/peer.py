@@ -15,7 +15,9 @@ import uuid
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import kombu
+from kombu.common import Broadcast, collect_replies, send_reply
 from kombu.pidbox import Mailbox
+from kombu.simple import SimpleQueue
 from kombu.transport import native_delayed_delivery
 
 from values import from_json, to_json
@@ -174,13 +176,7 @@ class Peer:
 
         def answer(message):
             served.append(self.describe(message, held=False))
-            producer.publish(
-                {"echo": message.decode()},
-                exchange="",
-                routing_key=message.properties["reply_to"],
-                correlation_id=message.properties.get("correlation_id"),
-                serializer="json",
-            )
+            send_reply("", message, {"echo": message.decode()}, producer)
             message.ack()
 
         self.receive([queue], answer, lambda: len(served) >= count, timeout, 1, False, ACCEPT)
@@ -209,6 +205,58 @@ class Peer:
         self.receive([replies], receive, lambda: found, timeout, 1, False, ACCEPT)
         replies.delete()
         return found[0] if found else None
+
+    def do_collect(self, bodies, routing_key, timeout=10, serializer="json"):
+        """Sends requests, and answers with the bodies of as many replies."""
+        replies = kombu.Queue(f"reply-{uuid.uuid4()}", exclusive=True, auto_delete=True, durable=False)(self.channel)
+        replies.declare()
+        for body in bodies:
+            kombu.Producer(self.channel).publish(
+                body,
+                exchange="",
+                routing_key=routing_key,
+                reply_to=replies.name,
+                correlation_id=str(uuid.uuid4()),
+                serializer=serializer,
+            )
+        return list(collect_replies(self.connection, self.channel, replies, limit=len(bodies), timeout=timeout))
+
+    def do_simple_put(self, name, bodies, **options):
+        """Puts bodies into a `SimpleQueue`."""
+        queue = SimpleQueue(self.channel, name)
+        for body in bodies:
+            queue.put(body, **options)
+        queue.close()
+
+    def do_simple_get(self, name, count=1, timeout=10):
+        """Gets messages from a `SimpleQueue` and acknowledges them."""
+        queue = SimpleQueue(self.channel, name)
+        received = []
+        for _ in range(count):
+            message = queue.get(timeout=timeout)
+            received.append(self.describe(message, held=False))
+            message.ack()
+        # What it fetched ahead is nobody's until the channel closes.
+        for message in queue.buffer:
+            message.requeue()
+        queue.close()
+        return received
+
+    def do_broadcast(self, name, body):
+        """Publishes a body to the exchange of a `Broadcast`."""
+        exchange = Broadcast(name).exchange
+        kombu.Producer(self.channel).publish(body, exchange=exchange, declare=[exchange])
+
+    def do_listen(self, name, count=1, timeout=10):
+        """Receives what is published to a `Broadcast`."""
+        received = []
+
+        def receive(message):
+            received.append(self.describe(message, held=False))
+            message.ack()
+
+        self.receive([Broadcast(name)], receive, lambda: len(received) >= count, timeout, count, False, ACCEPT)
+        return received
 
     def do_size(self, queue):
         """Says how many messages are ready in a queue."""
@@ -321,7 +369,7 @@ class Peer:
         `exchange` in it is an exchange, `bindings` a list of `exchange`, `routing_key` and `arguments`.
         """
         if isinstance(given, kombu.Queue):
-            return given
+            return given if given.is_bound else given(self.channel)
         if isinstance(given, str):
             given = {"name": given, "no_declare": True}
         given = dict(given)

@@ -2,9 +2,12 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::commands::{consume, control, delete, r#move, ping, publish, purge, size, transports};
+use crate::commands::{
+    consume, control, delete, r#move, ping, publish, purge, rpc, size, top, transports,
+};
 
-/// Publishes, consumes, moves and counts messages on any broker that Kombu speaks to.
+/// Publishes, consumes, moves and counts messages, and calls servers, on any broker that Kombu
+/// speaks to.
 ///
 /// URL is a broker's address, such as amqp://user:password@host:5672/vhost; several joined by ";"
 /// stand in for each other. `kombu transports` lists the schemes.
@@ -27,6 +30,8 @@ pub(crate) enum Command {
     Purge(purge::Purge),
     Delete(delete::Delete),
     Move(r#move::Move),
+    Rpc(rpc::Rpc),
+    Top(top::Top),
     Ping(ping::Ping),
     Transports(transports::Transports),
 }

@@ -17,6 +17,8 @@ pub(crate) struct Session {
     pub(crate) err: Box<dyn Write>,
     /// Whether a person watches standard error.
     pub(crate) watched: bool,
+    /// Whether a person watches standard output.
+    pub(crate) shown: bool,
 }
 
 impl Session {
@@ -29,6 +31,7 @@ impl Session {
             out: Box::new(io::stdout().lock()),
             err: Box::new(io::stderr()),
             watched: io::stderr().is_terminal(),
+            shown: io::stdout().is_terminal(),
         }
     }
 

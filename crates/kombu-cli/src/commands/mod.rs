@@ -7,7 +7,9 @@ pub(crate) mod r#move;
 pub(crate) mod ping;
 pub(crate) mod publish;
 pub(crate) mod purge;
+pub(crate) mod rpc;
 pub(crate) mod size;
+pub(crate) mod top;
 pub(crate) mod transports;
 
 use crate::cli::Command;
@@ -24,6 +26,8 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Purge(purge) => purge.run(session).await,
         Command::Delete(delete) => delete.run(session).await,
         Command::Move(r#move) => r#move.run(session).await,
+        Command::Rpc(rpc) => rpc.run(session).await,
+        Command::Top(top) => top.run(session).await,
         Command::Ping(ping) => ping.run(session).await,
         Command::Transports(transports) => transports.run(session),
     }

@@ -1,6 +1,6 @@
 //! `kombu publish`.
 
-mod body;
+pub(super) mod body;
 
 use std::future::IntoFuture as _;
 use std::time::Duration;

@@ -5,6 +5,8 @@ mod control;
 mod moving;
 mod others;
 mod publish;
+mod rpc;
+mod top;
 
 use std::io::{self, BufReader, Cursor, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -120,6 +122,19 @@ impl Broker {
         interrupt: Interrupt,
         out: &Text,
     ) -> Ran {
+        self.run_shown(arguments, input, writer, interrupt, out, false).await
+    }
+
+    /// Runs a command whose output a person watches, if so.
+    async fn run_shown(
+        &self,
+        arguments: &[&str],
+        input: impl Read + Send + 'static,
+        writer: Box<dyn Write>,
+        interrupt: Interrupt,
+        out: &Text,
+        shown: bool,
+    ) -> Ran {
         let all = ["kombu"].iter().chain(arguments);
         let cli = Cli::try_parse_from(all).unwrap_or_else(|error| panic!("{error}"));
         let err = Text::default();
@@ -130,6 +145,7 @@ impl Broker {
             out: writer,
             err: Box::new(err.clone()),
             watched: false,
+            shown,
         };
         let run = commands::run(cli.command, &mut session);
         let outcome = timeout(Duration::from_secs(30), run).await.expect("it ends");

@@ -37,8 +37,10 @@ cases! {
     messages_are_moved_as_they_are ["at_least_once"],
     ping_names_the_broker,
     purge_and_delete_say_how_many,
+    requests_are_answered,
     rejected_messages_are_gone_and_requeued_ones_stay ["at_least_once", "redelivered"],
     ten_thousand_lines_keep_their_order,
+    top_counts_what_waits,
     topics_reach_the_queues_bound_to_them ["topic"],
     two_queues_are_consumed_together,
     without_acknowledgements_all_is_written,
@@ -279,6 +281,67 @@ fn purge_and_delete_say_how_many(broker: &Broker) {
     broker.wait_for_size(&queue, 3);
     assert_eq!(broker.done("purge", &[&queue]), "3\n");
     assert_eq!(broker.done("delete", &[&queue]), "0\n");
+}
+
+fn requests_are_answered(broker: &Broker) {
+    let queue = broker.queue("requests");
+    // A queue that is there.
+    broker.publish_numbers(&queue, 1);
+    broker.done("purge", &[&queue]);
+    let timed_out = broker.run("rpc", &[&queue, "--timeout", "1", "0"]);
+    assert!(text(&timed_out.stderr).contains("no reply within 1s"), "{timed_out:?}");
+    assert_eq!(ended(&timed_out, 3), "");
+    // What answers is the command itself: it takes a request, and publishes to its reply queue.
+    let mut rpc = broker.start("rpc", &[&queue, "--timeout", "30", "{\"n\": 7}"]);
+    let mut lines = rpc.lines();
+    let request = loop {
+        let request = broker.take(&queue, 1).remove(0);
+        // Where messages do not expire, the first one is there still.
+        if request["body"] == json!({"n": 7}) {
+            break request;
+        }
+    };
+    let property = |name: &str| request["properties"][name].as_str().expect("it is set").to_owned();
+    let reply_to = property("reply_to");
+    let reply = kombu_reply(&broker.url, &reply_to, &property("correlation_id"));
+    assert_eq!(reply, Ok(()));
+    assert_eq!(lines.next(), json!({"answer": 8}));
+    let (status, err) = rpc.end();
+    assert_eq!((status.code(), err.as_str()), (Some(0), ""));
+    let gone = broker.run("size", &[&reply_to]);
+    assert!(text(&gone.stderr).contains("not found"), "the reply queue is left: {gone:?}");
+}
+
+/// Answers a request as a server does.
+fn kombu_reply(url: &str, reply_to: &str, correlation_id: &str) -> Result<(), String> {
+    let connection = kombu::blocking::connect(url).map_err(|error| error.to_string())?;
+    let producer = connection.producer().map_err(|error| error.to_string())?;
+    let answer = producer
+        .with(|producer| producer.serializer("json"))
+        .publish(&std::collections::BTreeMap::from([("answer", 8)]), |reply| {
+            reply.to("", reply_to).correlation_id(correlation_id)
+        });
+    answer.and_then(|()| connection.close()).map_err(|error| error.to_string())
+}
+
+fn top_counts_what_waits(broker: &Broker) {
+    let (queue, none) = (broker.queue("q"), broker.queue("none"));
+    broker.publish_numbers(&queue, 20);
+    broker.wait_for_size(&queue, 20);
+    let top = [&queue, &none, "--once", "--json", "--interval", "0.2"];
+    let lines = objects(&broker.done("top", &top));
+    assert_eq!((&lines[0]["queue"], &lines[1]["queue"]), (&json!(queue), &json!(none)));
+    assert_eq!((&lines[0]["messages"], &lines[0]["rate"]), (&json!(20), &json!(0.0)));
+    assert!(lines[1]["messages"].is_null());
+
+    let mut live = broker.start("top", &[&queue, "--json", "--interval", "0.05"]);
+    let mut lines = live.lines();
+    assert_eq!(lines.next()["messages"], 20);
+    broker.done("purge", &[&queue]);
+    while lines.next()["messages"] != 0 {}
+    live.signal(Signal::INT);
+    let (status, err) = live.end();
+    assert_eq!((status.code(), err.as_str()), (Some(130), ""));
 }
 
 fn ping_names_the_broker(broker: &Broker) {

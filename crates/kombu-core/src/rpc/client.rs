@@ -152,8 +152,8 @@ impl RpcClient {
         }
     }
 
-    /// Sends any publication as a request, and returns the reply as it came, also one that says that
-    /// the other side failed. The publication gets `reply_to` and `correlation_id`, and expires when
+    /// Sends any publication as a request, and returns the reply as it came, also one that tells of a
+    /// [`failure`](failure()). The publication gets `reply_to` and `correlation_id`, and expires when
     /// the call does where the broker can do that.
     ///
     /// # Errors
@@ -260,9 +260,8 @@ impl<R: DeserializeOwned> Call<R> {
     async fn make(self) -> Result<R> {
         let explain = |error: Error| error.during("call").with("queue", &self.queue);
         let reply = self.client.request(self.publication).await.map_err(explain)?;
-        if let Some(error) = reply.headers().get(ERROR_HEADER) {
-            let text = error.as_str().unwrap_or("it does not say why").to_owned();
-            return Err(explain(Error::new(ErrorKind::Remote, text)));
+        if let Some(error) = failure(&reply) {
+            return Err(explain(error));
         }
         reply.decode().map_err(explain)
     }
@@ -281,6 +280,14 @@ impl<R> fmt::Debug for Call<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").field("publication", &self.publication).finish_non_exhaustive()
     }
+}
+
+/// The failure that a reply tells of, if it does: an error of kind `Remote`, with the words of the
+/// other side.
+#[must_use]
+pub fn failure(reply: &Delivery) -> Option<Error> {
+    let text = reply.headers().get(ERROR_HEADER)?.as_str().unwrap_or("it does not say why");
+    Some(Error::new(ErrorKind::Remote, text.to_owned()))
 }
 
 /// Hands replies to those who wait for them, until the client ends or the consumer does.

@@ -35,7 +35,7 @@
 //!
 //! A request has `reply_to`, the name of a queue, and `correlation_id`. The reply goes to that queue
 //! through the default exchange, with the same `correlation_id`. A reply that has the header
-//! `rpc-error`, a text, is a failure; its body is null.
+//! `rpc-error`, a text, is a [`failure`](failure()); its body is null.
 //!
 //! # Kombu
 //!
@@ -48,7 +48,7 @@ mod collect;
 mod reply_queue;
 mod server;
 
-pub use client::{Call, RpcClient, RpcClientBuilder};
+pub use client::{Call, RpcClient, RpcClientBuilder, failure};
 pub use collect::collect_replies;
 pub use reply_queue::reply_queue;
 pub use server::{RpcServer, RpcServerBuilder};

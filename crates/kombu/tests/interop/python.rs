@@ -114,6 +114,32 @@ impl Side for Python {
         let reply = self.peer.ask("call", json!({ "routing_key": queue, "body": body })).await?;
         if reply.is_null() { Err(Failure::own("no reply")) } else { Seen::from_python(reply) }
     }
+
+    async fn collect(&mut self, queue: &str, bodies: &[Json]) -> Result<Vec<Json>> {
+        let arguments = json!({ "routing_key": queue, "bodies": bodies });
+        list(self.peer.ask("collect", arguments).await?)
+    }
+
+    async fn simple_put(&mut self, name: &str, bodies: &[Json]) -> Result<()> {
+        let arguments = json!({ "name": name, "bodies": bodies });
+        self.peer.ask("simple_put", arguments).await.map(drop)
+    }
+
+    async fn simple_get(&mut self, name: &str, count: usize) -> Result<Vec<Seen>> {
+        let arguments = json!({ "name": name, "count": count, "timeout": PATIENCE.as_secs() });
+        let messages = list(self.peer.ask("simple_get", arguments).await?)?;
+        messages.into_iter().map(Seen::from_python).collect()
+    }
+
+    async fn broadcast(&mut self, name: &str, body: &Json) -> Result<()> {
+        self.peer.ask("broadcast", json!({ "name": name, "body": body })).await.map(drop)
+    }
+
+    async fn listen(&mut self, name: &str, count: usize) -> Result<Vec<Seen>> {
+        let arguments = json!({ "name": name, "count": count, "timeout": PATIENCE.as_secs() });
+        let messages = list(self.peer.ask("listen", arguments).await?)?;
+        messages.into_iter().map(Seen::from_python).collect()
+    }
 }
 
 fn list(json: Json) -> Result<Vec<Json>> {

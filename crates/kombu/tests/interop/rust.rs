@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kombu::transport::Get;
 use kombu::{
-    Connection, ConnectionBuilder, Consumer, Delivery, DeliveryMode, Exchange, Outcome, Producer,
-    Publication, Queue, RetryPolicy, Table,
+    Broadcast, Connection, ConnectionBuilder, Consumer, Delivery, DeliveryMode, Exchange, Outcome,
+    Producer, Publication, Queue, RetryPolicy, Table, rpc,
 };
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
@@ -134,16 +134,8 @@ impl Side for Rust {
         while served.len() < count {
             let request = next(&mut consumer).await?;
             let seen = Seen::from_rust(&request);
-            let properties = request.properties();
-            let reply_to = properties.reply_to.as_deref();
-            let reply_to = reply_to.ok_or_else(|| Failure::own("a request without reply_to"))?;
-            let correlation_id = properties.correlation_id.clone();
             let echo = json!({ "echo": seen.json()? });
-            self.producer
-                .publish(&Body(&echo))
-                .to("", reply_to)
-                .with_properties(|properties| properties.correlation_id = correlation_id)
-                .await?;
+            self.producer.reply(&request, &Body(&echo)).await?;
             request.ack().await?;
             served.push(seen);
         }
@@ -152,22 +144,65 @@ impl Side for Rust {
     }
 
     async fn call(&mut self, queue: &str, body: &Json) -> Result<Seen> {
-        let exclusive = self.stage.can().exclusive_queues;
-        let replies = self.stage.queue("replies").durable(false).exclusive(exclusive);
-        let mut consumer = self.connection.consumer(&replies).start().await?;
-        let id = self.stage.name("call");
-        self.producer
-            .clone()
-            .serializer("json")
-            .publish(&Body(body))
-            .to("", queue)
-            .reply_to(replies.name())
-            .correlation_id(&id)
-            .await?;
-        let reply = next(&mut consumer).await?;
-        let seen = Seen::from_rust(&reply);
-        assert_eq!(seen.properties["correlation_id"], id.as_str());
-        reply.ack().await?;
+        let client = self.connection.rpc_client().timeout(PATIENCE).start().await?;
+        let request = client.producer().publish(&Body(body)).to("", queue);
+        let reply = client.request(request).await?;
+        client.close().await?;
+        Ok(Seen::from_rust(&reply))
+    }
+
+    async fn collect(&mut self, queue: &str, bodies: &[Json]) -> Result<Vec<Json>> {
+        let replies = rpc::reply_queue(self.stage.can());
+        let collected = rpc::collect_replies(&self.connection, &replies).await?;
+        for body in bodies {
+            let request = self.producer.clone().serializer("json").publish(&Body(body));
+            let request = request.to("", queue).reply_to(replies.name());
+            request.correlation_id(kombu::uuid()).await?;
+        }
+        let mut collected = collected.limit(bodies.len()).within(PATIENCE).required();
+        let mut found = Vec::new();
+        while let Some(reply) = collected.next().await {
+            found.push(Seen::from_rust(&reply?).json()?.clone());
+        }
+        collected.close().await?;
+        Ok(found)
+    }
+
+    async fn simple_put(&mut self, name: &str, bodies: &[Json]) -> Result<()> {
+        let queue = self.connection.simple_queue(name).open().await?;
+        for body in bodies {
+            queue.put(&Body(body)).await?;
+        }
+        Ok(queue.close().await?)
+    }
+
+    async fn simple_get(&mut self, name: &str, count: usize) -> Result<Vec<Seen>> {
+        let mut queue = self.connection.simple_queue(name).open().await?;
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            let message = queue.get_within(PATIENCE).await?;
+            let message = message.ok_or_else(|| Failure::own("no message in the simple queue"))?;
+            seen.push(Seen::from_rust(&message));
+            message.ack().await?;
+        }
+        queue.close().await?;
+        Ok(seen)
+    }
+
+    async fn broadcast(&mut self, name: &str, body: &Json) -> Result<()> {
+        let news = Broadcast::new(name);
+        Ok(self.producer.publish(&Body(body)).to(news.exchange(), "").await?)
+    }
+
+    async fn listen(&mut self, name: &str, count: usize) -> Result<Vec<Seen>> {
+        let consumer = self.connection.consumer(Broadcast::new(name)).start().await?;
+        let mut consumer = consumer.drain().limit(count).within(PATIENCE).required();
+        let mut seen = Vec::new();
+        while let Some(message) = consumer.next().await {
+            let message = message?;
+            seen.push(Seen::from_rust(&message));
+            message.ack().await?;
+        }
         consumer.close().await?;
         Ok(seen)
     }

@@ -54,6 +54,21 @@ pub(crate) trait Side: Send {
     /// Sends a request to a queue and returns its answer.
     async fn call(&mut self, queue: &str, body: &Json) -> Result<Seen>;
 
+    /// Sends requests to a queue, and returns the bodies of as many replies, as they come.
+    async fn collect(&mut self, queue: &str, bodies: &[Json]) -> Result<Vec<Json>>;
+
+    /// Puts bodies into a simple queue.
+    async fn simple_put(&mut self, name: &str, bodies: &[Json]) -> Result<()>;
+
+    /// Gets as many messages from a simple queue, and acknowledges them.
+    async fn simple_get(&mut self, name: &str, count: usize) -> Result<Vec<Seen>>;
+
+    /// Publishes a body to all who listen.
+    async fn broadcast(&mut self, name: &str, body: &Json) -> Result<()>;
+
+    /// Listens to what is broadcast, until as many messages came.
+    async fn listen(&mut self, name: &str, count: usize) -> Result<Vec<Seen>>;
+
     /// Receives and acknowledges as many messages.
     async fn receive(&mut self, queue: &str, count: usize) -> Result<Vec<Seen>> {
         let seen = self.hold(queue, count).await?;

@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::window::LIMIT;
 
 /// What bodies are written with.
-pub(super) enum Serializer {
+pub(in crate::commands) enum Serializer {
     Json,
     Text,
     Raw,
@@ -24,7 +24,7 @@ pub(super) enum Serializer {
 }
 
 /// A body that was looked at.
-pub(super) enum Body {
+pub(in crate::commands) enum Body {
     /// Sent as it is.
     Bytes(Bytes),
     /// To be written by a codec.
@@ -32,7 +32,7 @@ pub(super) enum Body {
 }
 
 impl Serializer {
-    pub(super) fn new(name: &str) -> Result<Self, Stop> {
+    pub(in crate::commands) fn new(name: &str) -> Result<Self, Stop> {
         match name {
             "json" => Ok(Self::Json),
             "text" => Ok(Self::Text),
@@ -45,7 +45,7 @@ impl Serializer {
     }
 
     /// Checks a body that came from `source`.
-    pub(super) fn check(&self, bytes: Vec<u8>, source: &str) -> Result<Body, Stop> {
+    pub(in crate::commands) fn check(&self, bytes: Vec<u8>, source: &str) -> Result<Body, Stop> {
         if matches!(self, Self::Raw) {
             return Ok(Body::Bytes(bytes.into()));
         }
@@ -69,7 +69,7 @@ impl Serializer {
 
     /// Checks a line of standard input; `None` for one that holds no message: a blank line where
     /// lines are JSON.
-    pub(super) fn line(
+    pub(in crate::commands) fn line(
         &self,
         line: io::Result<Vec<u8>>,
         number: u64,
@@ -92,7 +92,7 @@ impl Serializer {
     }
 
     /// Starts the publication of a body.
-    pub(super) fn publication(&self, producer: &Producer, body: &Body) -> Publication {
+    pub(in crate::commands) fn publication(&self, producer: &Producer, body: &Body) -> Publication {
         let bytes = match body {
             Body::Bytes(bytes) => bytes.clone(),
             Body::Value(value) => {
@@ -111,7 +111,7 @@ impl Serializer {
 }
 
 /// Reads all of standard input.
-pub(super) async fn read_whole(session: &mut Session) -> Result<Vec<u8>, Stop> {
+pub(in crate::commands) async fn read_whole(session: &mut Session) -> Result<Vec<u8>, Stop> {
     let Some(mut input) = session.input.take() else { return Ok(Vec::new()) };
     let (sender, read) = oneshot::channel();
     // A thread of its own: nothing ends a read that waits for a terminal or a pipe.
@@ -131,7 +131,9 @@ pub(super) async fn read_whole(session: &mut Session) -> Result<Vec<u8>, Stop> {
 }
 
 /// Reads standard input line by line, as fast as the lines are taken; without line ends.
-pub(super) fn read_lines(session: &mut Session) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+pub(in crate::commands) fn read_lines(
+    session: &mut Session,
+) -> mpsc::Receiver<io::Result<Vec<u8>>> {
     let (sender, lines) = mpsc::channel(LIMIT);
     if let Some(input) = session.input.take() {
         thread::spawn(move || {

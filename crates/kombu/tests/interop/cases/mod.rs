@@ -12,6 +12,7 @@ mod peer;
 mod property;
 mod reply;
 mod settle;
+mod simple;
 
 use crate::case::Case;
 
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Case> {
         property::cases(),
         reply::cases(),
         settle::cases(),
+        simple::cases(),
     ]
     .concat()
 }

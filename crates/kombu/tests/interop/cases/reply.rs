@@ -8,6 +8,7 @@ use crate::notation::{date, decimal};
 use crate::pair::Pair;
 
 cases! {
+    replies_of_many_requests_are_collected [];
     the_sender_calls_and_the_receiver_serves [];
 }
 
@@ -35,5 +36,20 @@ async fn the_sender_calls_and_the_receiver_serves(pair: &mut Pair) -> Result<()>
         assert_eq!(reply.content_type, "application/json");
     }
     assert_eq!(replies.len(), bodies.len());
+    Ok(())
+}
+
+async fn replies_of_many_requests_are_collected(pair: &mut Pair) -> Result<()> {
+    let queue = pair.queue().await?;
+    let bodies: Vec<_> = (0..5).map(|number| json!({ "number": number })).collect();
+    let Pair { sender, receiver, .. } = pair;
+    let serving = receiver.serve(queue.name(), bodies.len());
+    let (served, mut replies) = tokio::try_join!(serving, sender.collect(queue.name(), &bodies))?;
+    assert_eq!(served.len(), bodies.len());
+    replies.sort_by_key(|reply| reply["echo"]["number"].as_u64());
+    let expected: Vec<_> = bodies.iter().map(|body| json!({ "echo": body })).collect();
+    assert_eq!(replies, expected);
+    // Nothing is left for anyone.
+    assert_eq!(served.iter().filter(|request| request.redelivered).count(), 0);
     Ok(())
 }
