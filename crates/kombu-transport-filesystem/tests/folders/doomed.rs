@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::ground::{SOON, say};
+use crate::syncs::publish_a_few;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,15 @@ pub(crate) fn requested() -> Option<ExitCode> {
     let (url, queue) = (arguments.next()?, arguments.next()?);
     let from = arguments.next()?.parse().ok()?;
     let runtime = tokio::runtime::Runtime::new().ok()?;
+    if word == PUBLISH_A_FEW {
+        return Some(match runtime.block_on(publish_a_few(&url, &queue)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(format_args!("{error}"));
+                ExitCode::FAILURE
+            }
+        });
+    }
     let Err(error) = runtime.block_on(async {
         match word.as_str() {
             "consume-until-killed" => consume(&url, &queue, true).await,
@@ -138,3 +148,6 @@ async fn publish(url: &str, queue: &str, from: u64) -> Result<std::convert::Infa
         }
     }
 }
+
+/// The word for a process that publishes a few messages and ends.
+pub(crate) const PUBLISH_A_FEW: &str = "publish-a-few";

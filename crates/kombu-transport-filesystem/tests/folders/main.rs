@@ -14,6 +14,7 @@ mod ground;
 mod kills;
 mod peer;
 mod python;
+mod syncs;
 mod wakes;
 
 use std::process::ExitCode;
@@ -24,7 +25,14 @@ fn main() -> ExitCode {
     if let Some(ended) = doomed::requested() {
         return ended;
     }
-    let cases = [faults::cases(), files::cases(), kills::cases(), python::cases(), wakes::cases()];
+    let cases = [
+        faults::cases(),
+        files::cases(),
+        kills::cases(),
+        python::cases(),
+        syncs::cases(),
+        wakes::cases(),
+    ];
     let trials = cases.into_iter().flatten().map(case::Case::trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
