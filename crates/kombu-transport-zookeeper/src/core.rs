@@ -1,14 +1,14 @@
 //! A session with ZooKeeper, and what belongs to it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use kombu_core::{Error, Result, Scope};
+use kombu_core::{Error, ErrorKind, Result, Scope};
 use kombu_virtual::VirtualOptions;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Duration, Instant, timeout};
 use uuid::Uuid;
 use zookeeper_client::{
     AddWatchMode, Client, CreateMode, Error as Zk, EventType, PersistentWatcher, SessionState,
@@ -31,8 +31,10 @@ pub(crate) struct Core {
     pub(crate) owner: String,
     /// Told when another owner may have died.
     pub(crate) deaths: Notify,
-    /// Queues that are known to have a node.
-    queues: Mutex<HashSet<Arc<str>>>,
+    /// The most messages that wait in a queue.
+    queue_limit: u64,
+    /// Queues that are known to have a node, and when it was looked at.
+    queues: Mutex<HashMap<Arc<str>, Instant>>,
     lost: watch::Sender<Option<String>>,
     estates: Arc<Estates>,
     tasks: Mutex<JoinSet<()>>,
@@ -56,6 +58,7 @@ impl Core {
             layer: settings.options.layer.clone(),
             owner: Uuid::new_v4().to_string(),
             deaths: Notify::new(),
+            queue_limit: settings.options.queue_limit,
             queues: Mutex::default(),
             lost: watch::Sender::new(None),
             estates,
@@ -104,13 +107,23 @@ impl Core {
         self.make(path).await
     }
 
-    /// Sees to it that a queue has a node.
+    /// Sees to it that a queue has a node, which has room for more.
     pub(crate) async fn ensure_queue(&self, queue: &Arc<str>, path: &str) -> Result<()> {
-        if lock(&self.queues).contains(queue) {
+        let checked = lock(&self.queues).get(queue).copied();
+        if checked.is_some_and(|checked| checked.elapsed() < CHECKED) {
             return Ok(());
         }
-        self.ensure(path).await?;
-        lock(&self.queues).insert(Arc::clone(queue));
+        match self.call(self.client.check_stat(path)).await? {
+            None => self.make(path).await?,
+            Some(stat) => {
+                let waiting = u64::try_from(stat.num_children).unwrap_or(0);
+                if waiting >= self.queue_limit {
+                    self.forget_queue(queue);
+                    return Err(full(waiting, self.queue_limit).with("queue", queue));
+                }
+            }
+        }
+        lock(&self.queues).insert(Arc::clone(queue), Instant::now());
         Ok(())
     }
 
@@ -256,7 +269,19 @@ async fn open(settings: &Settings) -> Result<Client> {
         client.mkdir(root, &node).await.map_err(error)?;
     }
     client.chroot(root.as_str()).map_err(|_client| {
-        Error::new(kombu_core::ErrorKind::InvalidUrl, "the servers take no such path")
-            .with("path", root)
+        Error::new(ErrorKind::InvalidUrl, "the servers take no such path").with("path", root)
     })
 }
+
+fn full(waiting: u64, limit: u64) -> Error {
+    Error::new(
+        ErrorKind::Nacked,
+        format!(
+            "the queue is full: {waiting} messages wait, and option queue_limit is {limit}; \
+             ZooKeeper lists all of a queue's messages in one answer"
+        ),
+    )
+}
+
+/// How long a look at the length of a queue counts.
+const CHECKED: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ use zookeeper_client::{Acl, Acls, AuthId, CreateMode, CreateOptions, Permission}
 /// |---|---|---|
 /// | `session_timeout` | seconds after which the servers give up a program that went silent, so that what it held goes back | 10 |
 /// | `acl` | who may use the nodes that are made: see [`Access`] | `creator` if the URL has a user, else `open` |
+/// | `queue_limit` | about how many messages may wait in a queue before publishing to it is refused | 1,000,000 |
 ///
 /// # Kombu
 ///
@@ -24,6 +25,9 @@ pub struct ZooKeeperOptions {
     pub session_timeout: Duration,
     /// Who may use the nodes that are made; none for the default.
     pub acl: Option<Access>,
+    /// About how many messages may wait in a queue: servers list all of them in one answer, of 24
+    /// bytes for each.
+    pub queue_limit: u64,
     /// The options of the layer.
     pub layer: VirtualOptions,
 }
@@ -63,6 +67,9 @@ impl ZooKeeperOptions {
             }
             read.session_timeout = timeout;
         }
+        if let Some(limit) = reader.u64("queue_limit")? {
+            read.queue_limit = limit;
+        }
         read.acl = reader.text("acl")?.map(|text| Access::parse(&text)).transpose()?;
         reader.finish()?;
         Ok(read)
@@ -74,6 +81,7 @@ impl Default for ZooKeeperOptions {
         Self {
             session_timeout: Duration::from_secs(10),
             acl: None,
+            queue_limit: 1_000_000,
             layer: VirtualOptions::default(),
         }
     }

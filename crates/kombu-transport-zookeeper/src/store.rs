@@ -87,8 +87,7 @@ impl Store for ZooKeeperStore {
 
     async fn create_queue(&self, queue: &Queue) -> Result<()> {
         let path = layout::queue(queue.name())?;
-        self.core.forget_queue(queue.name());
-        self.core.ensure_queue(&queue.name().into(), &path).await
+        self.core.ensure(&path).await
     }
 
     async fn queue_exists(&self, queue: &str) -> Result<bool> {

@@ -20,6 +20,7 @@ cases! {
     beside kills_at_random_moments_lose_nothing [];
     beside an_idle_consumer_wakes_up_in_milliseconds [];
     beside one_consumer_gets_messages_in_order [];
+    alone the_length_of_a_queue_does_not_matter [];
     beside the_largest_message_arrives_and_a_larger_one_is_refused [];
 }
 
@@ -239,6 +240,47 @@ async fn one_consumer_gets_messages_in_order() -> Outcome {
     to.delete_queue(queue.name()).await?;
     from.close().await?;
     Ok(to.close().await?)
+}
+
+/// As fast with 100,000 messages behind as with none. The number is that of
+/// `KOMBU_TEST_BACKLOG`.
+async fn the_length_of_a_queue_does_not_matter() -> Outcome {
+    const SOME: u64 = 2000;
+    let backlog: u64 = variable("KOMBU_TEST_BACKLOG").map_or(Ok(100_000), |count| count.parse())?;
+    let connection = connect().await?;
+    let mut times = Vec::new();
+    for behind in [0, backlog] {
+        let queue = queue("backlog");
+        let begun = Instant::now();
+        for start in (0..SOME + behind).step_by(1000) {
+            fill(&connection, &queue, start..start + 1000).await?;
+        }
+        let filled = begun.elapsed();
+        let begun = Instant::now();
+        let mut consumer = connection.consumer(&queue).prefetch(100).start().await?;
+        let first = numbers(&mut consumer, 1).await?;
+        let listed = begun.elapsed();
+        assert_eq!(first, [0]);
+        let begun = Instant::now();
+        for number in 1..SOME {
+            let delivery = next(&mut consumer).await?;
+            assert_eq!(delivery.decode::<u64>()?, number);
+            delivery.ack().await?;
+        }
+        consumer.close().await?;
+        times.push(begun.elapsed());
+        say(format_args!(
+            "{} published in {filled:?}, the first of them after {listed:?}, the next {SOME} in {:?}",
+            SOME + behind,
+            begun.elapsed()
+        ));
+        let left = connection.size(queue.name()).await?;
+        assert_eq!(left, behind);
+        connection.delete_queue(queue.name()).await?;
+    }
+    // Machines are busy with other things, too.
+    assert!(times[1] < times[0] * 3, "with {backlog} behind it takes {times:?}");
+    Ok(connection.close().await?)
 }
 
 async fn the_largest_message_arrives_and_a_larger_one_is_refused() -> Outcome {

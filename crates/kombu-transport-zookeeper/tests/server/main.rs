@@ -7,6 +7,7 @@ mod claims;
 mod doomed;
 mod ground;
 mod leader;
+mod limits;
 mod python;
 mod traffic;
 
@@ -35,5 +36,5 @@ fn main() -> ExitCode {
     if let Some(ended) = doomed::requested() {
         return ended;
     }
-    case::run([acl::cases(), claims::cases(), leader::cases(), python::cases()])
+    case::run([acl::cases(), claims::cases(), leader::cases(), limits::cases(), python::cases()])
 }
