@@ -16,7 +16,6 @@ import time
 from urllib.parse import parse_qsl
 
 import amqp
-import kazoo
 import kombu
 import redis
 
@@ -78,7 +77,6 @@ def run_versions(_request):
         ["Python's Kombu", kombu.__version__],
         ["py-amqp", amqp.__version__],
         ["redis-py", redis.__version__],
-        ["kazoo", kazoo.__version__],
     ]
 
 

@@ -11,7 +11,6 @@ mod amqp;
 mod body;
 mod broker;
 mod case;
-mod etcd;
 mod files;
 mod flags;
 mod machine;
@@ -27,7 +26,6 @@ mod sample;
 mod stage;
 mod weight;
 mod work;
-mod zookeeper;
 
 use std::fs;
 use std::process::ExitCode;
@@ -88,16 +86,6 @@ async fn run(flags: Flags) -> Result<()> {
                     let all = resident::run(resident::REDIS, &url, &plan, peer.as_deref()).await?;
                     report.resident.extend(all);
                 }
-            }
-            Part::Etcd => {
-                let url = etcd::url()?;
-                report.machine.push(machine::server(&url).await?);
-                report.cases.extend(rounds::run(etcd::cases(&url), &plan).await?);
-            }
-            Part::Zookeeper => {
-                let url = zookeeper::url()?;
-                report.machine.push(machine::server(&url).await?);
-                report.cases.extend(rounds::run(zookeeper::cases(&url, &peer), &plan).await?);
             }
             Part::Filesystem => {
                 let ground = files::Ground::make()?;

@@ -83,26 +83,25 @@ impl Index {
     /// Lists the folder, which takes time for each file in it.
     fn list(&mut self, folder: &Path) -> Result<()> {
         let begun = Instant::now();
-        let mut found: HashMap<Arc<str>, Vec<Stem>> =
-            self.queues.keys().map(|queue| (Arc::clone(queue), Vec::new())).collect();
+        for waiting in self.queues.values_mut() {
+            waiting.stems.clear();
+        }
         let failed = |error| error::io(error, "list folder", folder);
         for entry in fs::read_dir(folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if let Some((stem, queue)) = entry.file_name().to_str().and_then(Stem::split)
-                && let Some(stems) = found.get_mut(queue)
+            if let Some(name) = entry.file_name().to_str()
+                && self.knows(name)
                 && entry.file_type().is_ok_and(|kind| kind.is_file())
             {
-                stems.push(Stem::parse(stem));
-            }
-        }
-        for (queue, stems) in found {
-            if let Some(waiting) = self.queues.get_mut(&queue) {
-                // All at once: one by one in the order of the folder would take several times as long.
-                waiting.stems = stems.into_iter().collect();
+                self.add_file(name);
             }
         }
         self.listed = Some(begun);
         Ok(())
+    }
+
+    fn knows(&self, file: &str) -> bool {
+        Stem::split(file).is_some_and(|(_, queue)| self.queues.contains_key(queue))
     }
 
     fn add_file(&mut self, file: &str) {

@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::brokers::run::lock;
 use crate::brokers::{Broker, etcd};
+use crate::brokers::run::lock;
 use crate::paths;
 
 /// The group of packages that everything needs.
@@ -13,18 +13,18 @@ const BASE: &str = "base";
 
 /// Installs those brokers that are missing.
 pub(crate) fn brokers(brokers: &[&'static dyn Broker]) -> Result<()> {
-    let mut missing = Vec::new();
-    for broker in brokers.iter().filter(|broker| !broker.installed()) {
-        if !broker.build()? {
-            missing.push(broker.name());
-        }
+    let missing: Vec<_> =
+        brokers.iter().filter(|broker| !broker.installed()).map(|broker| broker.name()).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    if !missing.is_empty() {
-        packages(&missing)?;
-    }
+    packages(&missing)?;
     for broker in brokers {
         if !broker.installed() {
-            bail!("{} is installed, its programs are not where they should be", broker.name());
+            bail!(
+                "the packages of {} are installed, its programs are not where they should be",
+                broker.name()
+            );
         }
     }
     Ok(())

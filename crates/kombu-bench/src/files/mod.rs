@@ -40,13 +40,13 @@ impl Ground {
         };
         for (window, words) in [(1, "one at a time"), (1000, "in batches of 1000")] {
             let style = if window == 1 { Style::InTurn } else { Style::Batch };
+            let name = if window == 1 { ACK } else { BATCH };
             let mut contenders: Vec<Arc<dyn Contender>> =
                 vec![Arc::new(Publisher(style)), Arc::new(raw::Publisher { synced: true })];
             contenders.extend(Python::all(peer, &[Python::PUBLISH[0]]));
             let title = format!("Files publish {words}, 100 B, {place}");
             let mut case = case(title, Kind::Publish, fast, window, contenders)?;
-            // One at a time, a change of threads for each message costs more than the message.
-            case.aim = (window > 1).then(|| aim(BATCH, Some(2.5)));
+            case.aim = Some(aim(name, if window == 1 { None } else { Some(2.5) }));
             cases.push(case);
             let mut contenders: Vec<Arc<dyn Contender>> = vec![
                 Arc::new(Publisher(style)),
