@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::brokers::{Broker, etcd};
 use crate::brokers::run::lock;
+use crate::brokers::{Broker, etcd};
 use crate::paths;
 
 /// The group of packages that everything needs.

@@ -32,13 +32,14 @@ impl Contender for WithWorker {
         let left = Arc::new(AtomicU64::new(work.count));
         let all_done = Arc::new(Notify::new());
         let (counts, done, checks) = (Arc::clone(&left), Arc::clone(&all_done), work.clone());
-        let worker = Worker::new(&connection).prefetch(work.prefetch).on(&queue, move |job: Job| {
-            let checked = checks.check(&job.message().body).map_err(|error| error.to_string());
-            if counts.fetch_sub(1, Ordering::Relaxed) == 1 {
-                done.notify_one();
-            }
-            async move { checked }
-        });
+        let worker =
+            Worker::new(&connection).prefetch(work.prefetch).on(&queue, move |job: Job| {
+                let checked = checks.check(&job.message().body).map_err(|error| error.to_string());
+                if counts.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    done.notify_one();
+                }
+                async move { checked }
+            });
         let meter = work.meter();
         let (does, with) = (work.clone(), producer.clone());
         let producing =

@@ -69,7 +69,8 @@ async fn rust_calls(
     timeout(PATIENCE, both).await.map_err(late)??;
 
     let arguments = Table::new().with("n", 1).with("text", "ü").with("none", Value::Null);
-    let replies = mailbox.call(["w1"], "echo").arguments(arguments.clone()).timeout(PATIENCE).await?;
+    let replies =
+        mailbox.call(["w1"], "echo").arguments(arguments.clone()).timeout(PATIENCE).await?;
     assert_eq!(replies.len(), 1);
     assert_eq!(replies[0].node, "w1");
     assert_eq!(replies[0].value, Value::Table(Table::new().with("echo", arguments)));
