@@ -22,7 +22,8 @@ async fn what_is_confirmed_was_brought_to_the_disk_before_it_was_seen(ground: &G
     assert_eq!(moves.len(), 12, "{calls:?}");
     for (number, (at, call)) in moves.into_iter().enumerate() {
         let before = &calls[..at];
-        let draft = call.split(['"', '/']).find(|part| part.len() > 40).expect("a draft's name");
+        let draft = call.split(".drafts/").nth(1).and_then(|rest| rest.split('"').next());
+        let draft = draft.expect("a draft's name");
         let since = before.iter().rposition(|call| is_folder_sync(call)).unwrap_or(0);
         let synced = before.iter().any(|call| call.starts_with("fsync") && call.contains(draft))
             || before[since..].iter().any(|call| call.starts_with("syncfs"));
