@@ -23,7 +23,7 @@ cases! {
     long [];
     compressed [];
     compressed_text_and_bytes [];
-    what_is_not_accepted_stops_nobody ["publishing_order"];
+    what_is_not_accepted_stops_nobody [];
     broken_json_stops_nobody [];
     pickles_are_not_opened ["from python"];
 }

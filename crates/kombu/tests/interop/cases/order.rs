@@ -9,7 +9,7 @@ use crate::post::Post;
 use crate::seen::Seen;
 
 cases! {
-    a_thousand_messages ["publishing_order"];
+    a_thousand_messages [];
 }
 
 async fn a_thousand_messages(pair: &mut Pair) -> Result<()> {
