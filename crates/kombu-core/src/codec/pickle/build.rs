@@ -222,6 +222,9 @@ impl Nodes {
         let (text, "latin1" | "latin-1") = (self.text(text)?, self.text(encoding)?) else {
             return None;
         };
+        if text.is_ascii() {
+            return Some(data(text.as_bytes().to_vec()));
+        }
         text.chars().map(|letter| u8::try_from(letter).ok()).collect::<Option<Vec<_>>>().map(data)
     }
 
