@@ -22,7 +22,7 @@ async fn main() -> kombu::Result<()> {
             for number in 0..25 {
                 producer.publish(&(task, number)).to_queue(&queue).await?;
             }
-            kombu::Result::Ok(())
+            Ok::<_, kombu::Error>(())
             // Dropped, the producer is the next one's.
         })
     });
