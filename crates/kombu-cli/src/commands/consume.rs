@@ -49,7 +49,8 @@ pub(crate) struct Consume {
     /// the count or no limit].
     #[arg(long, value_name = "N")]
     prefetch: Option<u16>,
-    /// The bodies to read, by serializer or content type, separated by commas.
+    /// The bodies to read, by serializer (json, text, raw, msgpack, pickle, yaml) or content type,
+    /// separated by commas. Of pickles only plain data is read, and nothing is run.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "json,text,raw")]
     accept: Vec<String>,
     #[command(flatten)]

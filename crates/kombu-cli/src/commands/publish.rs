@@ -40,13 +40,13 @@ pub(crate) struct Publish {
     /// Binds this queue to the exchange with the routing key first; may be given several times.
     #[arg(long = "bind", value_name = "QUEUE", value_parser = name, conflicts_with = "queue")]
     binds: Vec<String>,
-    /// How bodies are written: json, text, raw, or another codec's name.
+    /// How bodies are written: json, text, raw, msgpack, pickle or yaml.
     ///
     /// With json, BODY must be JSON, and is sent as it is; text must be UTF-8, raw is any bytes.
-    /// Other codecs write the value that the JSON in BODY stands for.
+    /// The others write the value that the JSON in BODY stands for.
     #[arg(long, value_name = "NAME", default_value = "json")]
     serializer: String,
-    /// Compresses bodies, such as with gzip.
+    /// Compresses bodies: brotli, bzip2, gzip, xz or zstd, or another name that Kombu has for one.
     #[arg(long, value_name = "NAME")]
     compression: Option<String>,
     /// Sets a header; VALUE is JSON when it parses, else text. May be given several times.

@@ -97,6 +97,58 @@ async fn bodies_are_written_as_the_serializer_says() {
 }
 
 #[tokio::test]
+#[cfg(all(
+    feature = "brotli",
+    feature = "bzip2",
+    feature = "gzip",
+    feature = "msgpack",
+    feature = "pickle",
+    feature = "xz",
+    feature = "yaml",
+    feature = "zstd"
+))]
+async fn every_serializer_and_compression_is_there() {
+    let broker = Broker::new();
+    let input = json!({
+        "name": "cats", "sizes": [1, -2.5], "none": null,
+        "seen": {"__type__": "date", "__value__": "2020-01-02"},
+    });
+    let undated = json!({"name": "cats", "sizes": [1, -2.5], "none": null});
+    for (serializer, content_type, encoding, body) in [
+        ("json", "application/json", "utf-8", &input),
+        ("msgpack", "application/x-msgpack", "binary", &undated),
+        ("pickle", "application/x-python-serialize", "binary", &input),
+        ("application/x-yaml", "application/x-yaml", "utf-8", &input),
+        ("yaml", "application/x-yaml", "utf-8", &input),
+    ] {
+        for (compression, header) in [
+            ("brotli", "application/x-brotli"),
+            ("bzip2", "application/x-bz2"),
+            ("gzip", "application/x-gzip"),
+            ("lzma", "application/x-lzma"),
+            ("zstd", "application/zstd"),
+        ] {
+            let publish = ["publish", URL, "--queue", "q", "--serializer", serializer];
+            let compressed = ["--compression", compression, &body.to_string()];
+            broker.kombu(&[&publish[..], &compressed].concat()).await.done();
+            let consume = ["consume", URL, "--queue", "q", "--count", "1", "--accept"];
+            let accept = "json,msgpack,pickle,yaml";
+            let ran = broker.kombu(&[&consume[..], &[accept]].concat()).await;
+            let object = &objects(&ran.done())[0];
+            assert_eq!(&object["body"], body, "{serializer} {compression}: {object}");
+            assert_eq!(object["content_type"], content_type);
+            assert_eq!(object["content_encoding"], encoding);
+            assert_eq!(object["headers"]["compression"], header);
+        }
+    }
+    // What a serializer has no form for is refused before anything is sent.
+    let publish = ["publish", URL, "--queue", "q", "--serializer", "msgpack", &input.to_string()];
+    let refused = broker.kombu(&publish).await;
+    assert!(refused.failed().contains("MessagePack has no form for it"), "{}", refused.failed());
+    assert_eq!(broker.size("q").await, 0);
+}
+
+#[tokio::test]
 async fn exchanges_route_to_the_queues_that_are_bound() {
     let broker = Broker::new();
     let publish = |routing_key: &'static str, body: &'static str| {

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn unknown_serializers_are_refused_with_the_known_ones() {
         let Err(Stop::Failed(line)) = Serializer::new("jsno") else { panic!("it is unknown") };
-        assert!(line.contains("\"json\"?") && line.contains("json, raw, text"), "{line}");
+        assert!(line.contains("\"json\"?") && line.contains("there are: json, "), "{line}");
     }
 
     #[test]
