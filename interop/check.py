@@ -149,12 +149,13 @@ class Cases:
         received = self.receiver.ask("consume", queues=[queue], count=count, timeout=timeout)
         return sorted(message["body"] for message in received)
 
-    def round_trip(self, body, **options):
+    def round_trip(self, body, accept=None, **options):
         """Sends one body through a queue and returns the message that comes out."""
         queue = unique("queue")
         self.receiver.ask("declare", queues=[{"name": queue}])
         self.sender.ask("publish", body=body, routing_key=queue, **options)
-        received = self.receiver.ask("consume", queues=[queue])
+        accepted = {} if accept is None else {"accept": accept}
+        received = self.receiver.ask("consume", queues=[queue], **accepted)
         self.receiver.ask("delete", queues=[queue])
         expect(len(received), 1)
         return received[0]
@@ -250,6 +251,16 @@ class Cases:
         message = self.round_trip({"long": "x" * 1000}, compression="zlib")
         expect(message["body"], {"long": "x" * 1000})
         expect(message["headers"]["compression"], "application/x-gzip")
+
+    def serializers(self):
+        """Every serializer and every compression work together."""
+        body = {"text": "grüße \U0001f600", "numbers": [0, -1, 1.5, 2**63 - 1], "none": None, "bytes": b"\x00\xff"}
+        bodies = {"json": body, "msgpack": body, "pickle": body, "yaml": body, "raw": b"\x00\xff", None: "grüße"}
+        accept = ["json", "msgpack", "pickle", "yaml", "text/plain"]
+        for serializer, body in bodies.items():
+            for compression in (None, "brotli", "bzip2", "gzip", "lzma", "zstd"):
+                message = self.round_trip(body, accept=accept, serializer=serializer, compression=compression)
+                expect(message["body"], body)
 
     def json_types(self):
         """JSON bodies carry more than JSON's types."""

@@ -83,7 +83,9 @@ impl Case {
 
     /// Whether the case is about what a message holds.
     pub(crate) fn is_about_messages(&self) -> bool {
-        ["body::", "header::", "property::"].iter().any(|subject| self.name.starts_with(subject))
+        ["body::", "codec::", "header::", "property::"]
+            .iter()
+            .any(|subject| self.name.starts_with(subject))
     }
 
     /// What broker and peer must be able to do.

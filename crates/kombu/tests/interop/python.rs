@@ -18,11 +18,13 @@ pub(crate) struct Python {
     peer: Peer,
     /// Tags of messages that are not settled.
     held: Vec<Json>,
+    /// What it decodes beside what it always does.
+    accepted: Vec<&'static str>,
 }
 
 impl Python {
     pub(crate) fn start(ground: &Ground) -> Result<Self> {
-        Ok(Self { peer: Peer::start(ground)?, held: Vec::new() })
+        Ok(Self { peer: Peer::start(ground)?, held: Vec::new(), accepted: Vec::new() })
     }
 }
 
@@ -63,13 +65,20 @@ impl Side for Python {
         Ok(())
     }
 
+    fn accept(&mut self, names: &[&'static str]) {
+        self.accepted = ["json", "text/plain"].iter().chain(names).copied().collect();
+    }
+
     async fn hold(&mut self, queue: &str, count: usize) -> Result<Vec<Seen>> {
-        let arguments = json!({
+        let mut arguments = json!({
             "queues": [queue],
             "count": count,
             "settle": "hold",
             "timeout": PATIENCE.as_secs(),
         });
+        if !self.accepted.is_empty() {
+            arguments["accept"] = json!(self.accepted);
+        }
         let messages = list(self.peer.ask("consume", arguments).await?)?;
         if messages.len() < count {
             let came = messages.len();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kombu::transport::Get;
 use kombu::{
-    Connection, ConnectionBuilder, Consumer, Delivery, DeliveryMode, Exchange, Outcome, Producer,
-    Publication, Queue, RetryPolicy, Table,
+    Accept, Connection, ConnectionBuilder, Consumer, Delivery, DeliveryMode, Exchange, Outcome,
+    Producer, Publication, Queue, RetryPolicy, Table,
 };
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
@@ -28,6 +28,7 @@ pub(crate) struct Rust {
     /// Messages that are not settled, and the consumer that they came through.
     held: Vec<Delivery>,
     consumer: Option<Consumer>,
+    accept: Accept,
 }
 
 impl Rust {
@@ -35,7 +36,14 @@ impl Rust {
         let connection = stage.connect().await?;
         let producer = connection.producer().await?;
         let stage = Arc::clone(stage);
-        Ok(Self { stage, connection, producer, held: Vec::new(), consumer: None })
+        Ok(Self {
+            stage,
+            connection,
+            producer,
+            held: Vec::new(),
+            consumer: None,
+            accept: Accept::default(),
+        })
     }
 
     fn publication(&self, post: &Post) -> Result<Publication> {
@@ -88,8 +96,14 @@ impl Side for Rust {
         Ok(())
     }
 
+    fn accept(&mut self, names: &[&'static str]) {
+        self.accept = names.iter().fold(Accept::default(), |accept, name| accept.with(*name));
+    }
+
     async fn hold(&mut self, queue: &str, count: usize) -> Result<Vec<Seen>> {
-        let mut consumer = consume(&self.connection, queue, count).await?;
+        let exists = Queue::new(queue).no_declare();
+        let consumer = self.connection.consumer(exists).prefetch(u16::try_from(count)?);
+        let mut consumer = consumer.accept(self.accept.clone()).start().await?;
         for _ in 0..count {
             self.held.push(next(&mut consumer).await?);
         }

@@ -33,6 +33,9 @@ pub(crate) trait Side: Send {
     /// Publishes messages in order, and returns when the broker has them.
     async fn publish(&mut self, posts: &[Post]) -> Result<()>;
 
+    /// Decodes also bodies of these serializers or content types from now on.
+    fn accept(&mut self, names: &[&'static str]);
+
     /// Receives as many messages, and holds them until [`settle`](Self::settle).
     async fn hold(&mut self, queue: &str, count: usize) -> Result<Vec<Seen>>;
 

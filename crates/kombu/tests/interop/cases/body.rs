@@ -259,7 +259,7 @@ async fn broken_json_stops_nobody(pair: &mut Pair) -> Result<()> {
     Ok(())
 }
 
-/// What Python's own serializers write. Rust has none of them to send.
+/// What Python's own serializers write, to a consumer that did not ask for them.
 async fn pickles_are_not_opened(pair: &mut Pair) -> Result<()> {
     let queue = pair.queue().await?;
     let body = json!({ "a": [1, null, "text"] });

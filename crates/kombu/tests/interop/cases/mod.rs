@@ -1,6 +1,7 @@
 //! The cases.
 
 mod body;
+mod codec;
 #[cfg(feature = "amqp")]
 mod delayed;
 mod entities;
@@ -19,6 +20,7 @@ use crate::case::Case;
 pub(crate) fn all() -> Vec<Case> {
     [
         body::cases(),
+        codec::cases(),
         #[cfg(feature = "amqp")]
         delayed::cases(),
         entities::cases(),
