@@ -11,7 +11,12 @@ use crate::python;
 
 /// Runs the command.
 pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
-    let chosen = transports(&flags.transports)?;
+    let on_brokers: Vec<_> =
+        flags.transports.iter().filter(|part| !BROKERLESS.contains(&part.as_str())).collect();
+    let chosen = match on_brokers.is_empty() && !flags.transports.is_empty() {
+        true => Vec::new(),
+        false => transports(&on_brokers.into_iter().cloned().collect::<Vec<_>>())?,
+    };
     let interpreter = python::interpreter()?;
     let run = interrupt.guard(Run::create()?);
     start::start(&run, &chosen, flags.with.unwrap_or_default())?;
@@ -32,3 +37,6 @@ pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
     }
     Ok(())
 }
+
+/// The parts of the benchmark that need no broker.
+const BROKERLESS: [&str; 2] = ["codec", "weight"];

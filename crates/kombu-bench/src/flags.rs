@@ -55,6 +55,8 @@ pub(crate) struct Flags {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
+    /// Writing and reading bodies, against `serde_json`.
+    Codec,
     /// The transport inside the process, against a channel of tokio.
     Memory,
     /// `RabbitMQ`, against amqprs and lapin; also the memory that clients take.
@@ -84,7 +86,7 @@ impl Flags {
         if !self.parts.is_empty() {
             return self.parts.clone();
         }
-        vec![Part::Memory, Part::Amqp, Part::Redis, Part::Weight]
+        vec![Part::Codec, Part::Memory, Part::Amqp, Part::Redis, Part::Weight]
     }
 
     /// How much to measure.
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn everything_is_measured_unless_something_is_named() {
-        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 4);
+        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 5);
         assert_eq!(Flags::parse_from(["kombu-bench", "amqp"]).parts(), [Part::Amqp]);
     }
 }

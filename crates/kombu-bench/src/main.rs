@@ -11,6 +11,7 @@ mod amqp;
 mod body;
 mod broker;
 mod case;
+mod codec;
 mod flags;
 mod machine;
 mod memory;
@@ -65,6 +66,7 @@ async fn run(flags: Flags) -> Result<()> {
     let plan = flags.plan();
     for part in flags.parts() {
         match part {
+            Part::Codec => report.cases.extend(rounds::run(codec::cases(), &plan).await?),
             Part::Memory => report.cases.extend(rounds::run(memory::cases(&peer), &plan).await?),
             Part::Amqp => {
                 let (url, broker) = (amqp::url()?, amqp::broker()?);

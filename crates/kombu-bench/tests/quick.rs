@@ -33,6 +33,21 @@ fn memory_is_measured_and_reported() {
 }
 
 #[test]
+fn codecs_are_measured_without_a_broker() {
+    let output = Command::new(env!("CARGO_BIN_EXE_kombu-bench"))
+        .args(["codec", "--quick"])
+        .env_remove("KOMBU_INTEROP_PYTHON")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for row in ["bare serde_json", "json, envelope", "msgpack", "pickle", "yaml"] {
+        assert!(text.contains(row), "{row:?} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_missing_broker_is_an_error() {
     let output = Command::new(env!("CARGO_BIN_EXE_kombu-bench"))
         .args(["amqp", "--quick"])

@@ -131,7 +131,8 @@ fn none() -> String {
 }
 
 /// The contenders that the ratios of a case refer to.
-const BASES: [&str; 4] = ["raw amqprs", "raw fred, by hand", "raw fred", "tokio channel and map"];
+const BASES: [&str; 5] =
+    ["raw amqprs", "raw fred, by hand", "raw fred", "tokio channel and map", "bare serde_json"];
 const RATE: &[&str] = &[
     "contender",
     "msg/s",
