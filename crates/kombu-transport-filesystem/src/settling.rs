@@ -48,9 +48,13 @@ pub(crate) fn settle(
     };
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !claimed.exists() => {
+            if claims.exist() {
+                // Its queue was deleted, and it with the queue.
+                return Ok(());
+            }
             Err(Error::new(
                 ErrorKind::StaleDelivery,
-                "the message is not held any more: its queue was deleted, or its folder cleared",
+                "the message is not held any more: somebody has cleared the folder of claims",
             )
             .with("queue", &held.queue))
         }

@@ -22,6 +22,7 @@ cases! {
     a_queue_name_cannot_leave_the_folder [];
     a_link_is_not_followed [];
     a_broken_file_of_bindings_says_which [];
+    what_is_settled_after_its_queue_was_deleted_is_gone [];
     cleared_folders_are_made_again [];
     a_folder_that_comes_back_is_watched_again [];
 }
@@ -249,6 +250,26 @@ async fn a_broken_file_of_bindings_says_which(ground: &Ground) -> Outcome {
     let text = error.to_string();
     assert!(text.contains("[[routing key, pattern, queue], …]"), "{text}");
     assert!(text.contains("control/media.exchange"), "{text}");
+    Ok(connection.close().await?)
+}
+
+async fn what_is_settled_after_its_queue_was_deleted_is_gone(ground: &Ground) -> Outcome {
+    let (connection, other) = (ground.connect().await?, ground.connect().await?);
+    let queue = Queue::new("q");
+    fill(&connection, &queue, 0..3).await?;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(connection.get("q").await?.expect("three wait"));
+    }
+    assert_eq!(other.delete_queue("q").await?, 0, "none of them waits");
+    held.remove(0).ack_confirmed().await?;
+    held.remove(0).requeue().await?;
+    // The folder of claims is another matter.
+    fs::remove_dir_all(ground.data().join(".claimed"))?;
+    let error = held.remove(0).ack_confirmed().await.expect_err("it was cleared away");
+    assert_eq!(error.kind(), ErrorKind::StaleDelivery, "{error}");
+    assert_eq!(ground.messages(), Vec::<String>::new());
+    other.close().await?;
     Ok(connection.close().await?)
 }
 
