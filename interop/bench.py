@@ -16,6 +16,7 @@ import time
 from urllib.parse import parse_qsl
 
 import amqp
+import kazoo
 import kombu
 import redis
 
@@ -77,6 +78,7 @@ def run_versions(_request):
         ["Python's Kombu", kombu.__version__],
         ["py-amqp", amqp.__version__],
         ["redis-py", redis.__version__],
+        ["kazoo", kazoo.__version__],
     ]
 
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::brokers::run::Run;
-use crate::brokers::{start, transports};
+use crate::brokers::{install, start, transports};
 use crate::cargo::cargo;
 use crate::flags::Bench;
 use crate::interrupt::Interrupt;
@@ -12,6 +12,8 @@ use crate::python;
 /// Runs the command.
 pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
     let chosen = transports(&flags.transports)?;
+    // It compares with the driver of etcd, too.
+    install::protoc()?;
     let interpreter = python::interpreter()?;
     let run = interrupt.guard(Run::create()?);
     start::start(&run, &chosen, flags.with.unwrap_or_default())?;

@@ -9,8 +9,8 @@ use crate::resident::Role;
 
 /// Compares Kombu for Rust with raw drivers and with Python's Kombu.
 ///
-/// Needs `KOMBU_TEST_AMQP_URL` for `amqp`, `KOMBU_TEST_REDIS_URL` for `redis`, and
-/// `KOMBU_INTEROP_PYTHON` (an interpreter with the packages of interop/requirements.txt) for the
+/// Needs `KOMBU_TEST_AMQP_URL` for `amqp`, `KOMBU_TEST_REDIS_URL` for `redis`, the same for
+/// `etcd` and `zookeeper`, and `KOMBU_INTEROP_PYTHON` (an interpreter with the packages of interop/requirements.txt) for the
 /// rows of Python's Kombu. `cargo xtask bench` sets both.
 #[derive(Debug, Parser)]
 #[command(name = "kombu-bench")]
@@ -63,6 +63,10 @@ pub(crate) enum Part {
     Filesystem,
     /// Redis, against fred; also the memory that clients take.
     Redis,
+    /// etcd, against etcd-client.
+    Etcd,
+    /// `ZooKeeper`, against zookeeper-client.
+    Zookeeper,
     /// Crates in the graph, and how long a cold build takes.
     Weight,
 }
@@ -86,7 +90,15 @@ impl Flags {
         if !self.parts.is_empty() {
             return self.parts.clone();
         }
-        vec![Part::Memory, Part::Amqp, Part::Filesystem, Part::Redis, Part::Weight]
+        vec![
+            Part::Memory,
+            Part::Amqp,
+            Part::Filesystem,
+            Part::Redis,
+            Part::Etcd,
+            Part::Zookeeper,
+            Part::Weight,
+        ]
     }
 
     /// How much to measure.
@@ -109,7 +121,7 @@ mod tests {
 
     #[test]
     fn everything_is_measured_unless_something_is_named() {
-        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 5);
+        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 7);
         assert_eq!(Flags::parse_from(["kombu-bench", "amqp"]).parts(), [Part::Amqp]);
     }
 }

@@ -11,6 +11,7 @@ mod amqp;
 mod body;
 mod broker;
 mod case;
+mod etcd;
 mod files;
 mod flags;
 mod machine;
@@ -26,6 +27,7 @@ mod sample;
 mod stage;
 mod weight;
 mod work;
+mod zookeeper;
 
 use std::fs;
 use std::process::ExitCode;
@@ -90,6 +92,16 @@ async fn run(flags: Flags) -> Result<()> {
             Part::Filesystem => {
                 let ground = files::Ground::make()?;
                 report.cases.extend(rounds::run(ground.cases(&peer), &plan).await?);
+            }
+            Part::Etcd => {
+                let url = etcd::url()?;
+                report.machine.push(machine::server(&url).await?);
+                report.cases.extend(rounds::run(etcd::cases(&url), &plan).await?);
+            }
+            Part::Zookeeper => {
+                let url = zookeeper::url()?;
+                report.machine.push(machine::server(&url).await?);
+                report.cases.extend(rounds::run(zookeeper::cases(&url, &peer), &plan).await?);
             }
             Part::Weight => report.weight.extend(weight::run(&plan).await?),
         }

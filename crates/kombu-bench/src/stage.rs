@@ -6,8 +6,10 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use crate::amqp::stage::AmqpStage;
+use crate::etcd::stage::EtcdStage;
 use crate::files::stage::FilesStage;
 use crate::redis::stage::RedisStage;
+use crate::zookeeper::stage::ZooKeeperStage;
 
 /// A connection of its own to a broker.
 #[async_trait]
@@ -31,8 +33,10 @@ pub(crate) trait Stage: Debug + Send + Sync {
 /// Connects to the broker of a URL.
 pub(crate) async fn open(url: &str) -> Result<Box<dyn Stage>> {
     Ok(match url.split("://").next().unwrap_or_default() {
+        "etcd" => Box::new(EtcdStage::open(url).await?),
         "filesystem" => Box::new(FilesStage::open(url)?),
         "redis" | "rediss" => Box::new(RedisStage::open(url).await?),
+        "zookeeper" => Box::new(ZooKeeperStage::open(url).await?),
         _ => Box::new(AmqpStage::open(url).await?),
     })
 }

@@ -131,8 +131,15 @@ fn none() -> String {
 }
 
 /// The contenders that the ratios of a case refer to.
-const BASES: [&str; 5] =
-    ["raw amqprs", "raw files", "raw fred, by hand", "raw fred", "tokio channel and map"];
+const BASES: [&str; 7] = [
+    "raw amqprs",
+    "raw etcd-client",
+    "raw files",
+    "raw fred, by hand",
+    "raw fred",
+    "raw zookeeper-client",
+    "tokio channel and map",
+];
 const RATE: &[&str] = &[
     "contender",
     "msg/s",
