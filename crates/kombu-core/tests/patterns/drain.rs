@@ -38,7 +38,7 @@ async fn a_limit_takes_so_many_and_leaves_the_others() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_ends_it_and_a_message_breaks_the_silence() -> Result<()> {
     let connection = with_messages(3).await?;
     let mut rest = connection.consumer("q").start().await?.drain().idle(SOON);
@@ -52,7 +52,7 @@ async fn silence_ends_it_and_a_message_breaks_the_silence() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_is_counted_over_calls_that_were_dropped() -> Result<()> {
     let connection = with_messages(0).await?;
     let consumer = connection.consumer("q").start().await?;
@@ -69,7 +69,7 @@ async fn silence_is_counted_over_calls_that_were_dropped() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_time_ends_it_whatever_comes() -> Result<()> {
     let connection = with_messages(0).await?;
     let producer = connection.producer().await?;
@@ -95,7 +95,7 @@ async fn a_time_ends_it_whatever_comes() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn too_few_are_an_error_if_they_are_required() -> Result<()> {
     let connection = with_messages(1).await?;
     let mut three = connection.consumer("q").drain(3).await?.idle(SOON).required();

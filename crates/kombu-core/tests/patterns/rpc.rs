@@ -11,7 +11,7 @@ use kombu_core::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
+use tokio::sync::{Barrier, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{LIMIT, SOON, connect, queue_goes, size_becomes, text};
@@ -101,11 +101,13 @@ async fn a_server_works_on_so_many_at_once() -> Result<()> {
     let server = connection.rpc_server("q").concurrency(3).start().await?;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);
+    // With fewer at once none would ever end.
+    let all_three = Arc::new(Barrier::new(3));
     let server = Running::new(server, move |(): ()| {
-        let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+        let (now, most, all_three) = (Arc::clone(&now), Arc::clone(&most), Arc::clone(&all_three));
         async move {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            all_three.wait().await;
             now.fetch_sub(1, Ordering::SeqCst);
             Ok(())
         }
