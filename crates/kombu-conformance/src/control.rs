@@ -88,17 +88,15 @@ impl CommandControl {
     pub fn new(command: &str) -> Self {
         Self { words: command.split_whitespace().map(str::to_owned).collect() }
     }
-}
 
-#[async_trait]
-impl BrokerControl for CommandControl {
-    async fn act(&self, action: Action) -> Result<()> {
+    /// Runs it with this last argument.
+    pub(crate) async fn run(&self, action: &str) -> Result<()> {
         let failed = |message: String| Error::new(ErrorKind::Other, message).with("action", action);
         let (program, arguments) =
             self.words.split_first().ok_or_else(|| failed("the command is empty".to_owned()))?;
         let output = Command::new(program)
             .args(arguments)
-            .arg(action.as_str())
+            .arg(action)
             .output()
             .await
             .map_err(|error| failed(format!("cannot run {program}: {error}")))?;
@@ -110,5 +108,12 @@ impl BrokerControl for CommandControl {
         } else {
             Err(failed(format!("{program} ended with {}: {said}", output.status)))
         }
+    }
+}
+
+#[async_trait]
+impl BrokerControl for CommandControl {
+    async fn act(&self, action: Action) -> Result<()> {
+        self.run(action.as_str()).await
     }
 }

@@ -5,6 +5,7 @@ mod case;
 mod cases;
 pub mod control;
 mod failure;
+pub mod kit;
 pub mod proxy;
 mod stage;
 mod suite;
