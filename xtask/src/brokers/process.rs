@@ -65,7 +65,9 @@ impl Identity {
     pub(crate) fn condition(self) -> Condition {
         match stat(self.pid) {
             Some((_, started)) if started != self.started => Condition::Gone,
-            Some(('Z' | 'X', _)) | None => Condition::Gone,
+            None => Condition::Gone,
+            // Its other threads may still be ending, and have its files and ports until then.
+            Some(('Z' | 'X', _)) if threads(self.pid) <= 1 => Condition::Gone,
             Some(('T', _)) => Condition::Stopped,
             Some(_) => Condition::Running,
         }
@@ -173,6 +175,11 @@ fn stat(pid: i32) -> Option<(char, u64)> {
     let state = fields.next()?.chars().next()?;
     let started = fields.nth(18)?.parse().ok()?;
     Some((state, started))
+}
+
+/// How many threads of a process there are, the dead first one included.
+fn threads(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
 #[cfg(test)]

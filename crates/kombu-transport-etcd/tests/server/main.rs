@@ -3,28 +3,24 @@
 //!
 //! What is the same for ZooKeeper is written there.
 
-#[path = "../../../kombu-transport-zookeeper/tests/server/case.rs"]
-mod case;
 #[path = "../../../kombu-transport-zookeeper/tests/server/claims.rs"]
 mod claims;
-#[path = "../../../kombu-transport-zookeeper/tests/server/doomed.rs"]
-mod doomed;
 #[path = "../../../kombu-transport-zookeeper/tests/server/ground.rs"]
 mod ground;
 #[path = "../../../kombu-transport-zookeeper/tests/server/leader.rs"]
 mod leader;
-#[path = "../../../kombu-transport-zookeeper/tests/server/traffic.rs"]
-mod traffic;
 mod users;
 
 use std::process::ExitCode;
+
+use kombu_conformance::kit::{self, process};
 
 /// What the modules that are shared with other transports need to know of this one.
 mod here {
     use kombu_transport_etcd::EtcdTransport;
 
-    /// The part of the environment's variables that names the transport.
-    pub(crate) const NAME: &str = "ETCD";
+    /// The variable with the server's URL.
+    pub(crate) const URL: &str = "KOMBU_TEST_ETCD_URL";
 
     /// The variable with the URL of several servers, and that with the command that acts on them.
     pub(crate) const CLUSTER: [&str; 2] =
@@ -39,8 +35,9 @@ mod here {
 }
 
 fn main() -> ExitCode {
-    if let Some(ended) = doomed::requested() {
+    if let Some(ended) = process::work(ground::builder) {
         return ended;
     }
-    case::run([claims::cases(), leader::cases(), users::cases()])
+    let cases = [claims::cases(), leader::cases(), users::cases()];
+    kit::run(&[here::URL], cases.into_iter().flatten())
 }

@@ -1,12 +1,13 @@
 //! Who may use what, and how it is said.
 
+use kombu_conformance::kit::{Outcome, variable};
+use kombu_conformance::own_cases;
 use kombu_core::{Connection, ErrorKind, RetryPolicy, Scope};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{queue, url, variable};
+use crate::ground::{queue, url};
 use crate::here;
 
-cases! {
+own_cases! {
     beside a_wrong_password_is_refused [here::CLUSTER[0]];
     beside a_user_without_rights_is_told_so [here::CLUSTER[0]];
     beside keys_beyond_the_granted_prefix_are_refused [here::CLUSTER[0]];

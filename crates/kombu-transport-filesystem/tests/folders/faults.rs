@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kombu_conformance::kit::{Impossible, Outcome, fill, next, numbers, until};
 use kombu_core::{Connection, ErrorKind, Exchange, Queue};
 use kombu_transport_filesystem::FilesystemTransport;
 use tokio::time::Duration;
 
-use crate::case::{Impossible, Outcome, cases};
-use crate::ground::{Ground, fill, names, next, numbers, until};
+use crate::ground::{Ground, cases, names};
 
 cases! {
     a_missing_folder_says_so_and_which_option_names_it [];
@@ -84,12 +84,12 @@ impl Drop for Mount {
 
 fn run(program: &str, arguments: &[&str]) -> Result<(), Impossible> {
     let output = Command::new(program).args(arguments).output();
-    let output = output.map_err(|error| Impossible(format!("{program}: {error}")))?;
+    let output = output.map_err(|error| Impossible::new(format!("{program}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
     let reason = String::from_utf8_lossy(&output.stderr);
-    Err(Impossible(format!("{program} is not allowed: {}", reason.trim())))
+    Err(Impossible::new(format!("{program} is not allowed: {}", reason.trim())))
 }
 
 async fn a_read_only_folder_says_so(ground: &Ground) -> Outcome {

@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use kombu_conformance::kit::{Outcome, fill, next, numbers, until};
 use kombu_core::{Exchange, Queue};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{Ground, fill, names, next, numbers};
+use crate::ground::{Ground, cases, names};
 
 cases! {
     files_are_named_in_the_order_of_publishing [];
@@ -137,7 +137,7 @@ async fn a_requeued_message_keeps_its_place_and_counts(ground: &Ground) -> Outco
         connection.size("q").await?;
     }
     let name = first.replacen(".q.msg", "_r3.q.msg", 1);
-    crate::ground::until("the third return", async || ground.messages()[0] == name).await;
+    until("the third return", async || ground.messages()[0] == name).await;
     Ok(connection.close().await?)
 }
 

@@ -2,16 +2,12 @@
 
 use std::env;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use kombu_core::{Connection, ConnectionBuilder, Consumer, Delivery, Queue};
+use kombu_conformance::kit::{Peer, Result};
+use kombu_core::{Connection, ConnectionBuilder};
 use kombu_transport_filesystem::FilesystemTransport;
-use tokio::time::{Instant, sleep, timeout};
-
-use crate::case::Outcome;
 
 /// Folders of one case, which are gone when this is dropped.
 #[derive(Debug)]
@@ -52,11 +48,16 @@ impl Ground {
     }
 
     pub(crate) fn builder(&self) -> ConnectionBuilder {
-        Connection::builder(self.url()).transport(FilesystemTransport::new())
+        builder(&self.url())
     }
 
     pub(crate) async fn connect(&self) -> kombu_core::Result<Connection> {
         self.builder().connect().await
+    }
+
+    /// A Python process on these folders.
+    pub(crate) fn python(&self) -> Result<Peer> {
+        Peer::start(&self.url(), &["polling_interval=0.05"])
     }
 
     /// The names of message files in the folder of messages, sorted as Python sorts them.
@@ -88,6 +89,11 @@ impl Drop for Ground {
     }
 }
 
+/// A connection to come, of a transport of its own.
+pub(crate) fn builder(url: &str) -> ConnectionBuilder {
+    Connection::builder(url).transport(FilesystemTransport::new())
+}
+
 /// The names in a folder, sorted.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -97,55 +103,21 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A variable that says something.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
+/// Lists the cases of a module, each on folders of its own, with the variables that each needs.
+macro_rules! cases {
+    ($($name:ident [$($need:expr),*];)+) => {
+        /// The cases of this module.
+        pub(crate) fn cases() -> Vec<kombu_conformance::kit::Case> {
+            vec![$(kombu_conformance::kit::Case {
+                name: stringify!($name),
+                needs: &[$($need),*],
+                alone: false,
+                act: || Box::pin(async {
+                    let ground = $crate::ground::Ground::new(stringify!($name))?;
+                    $name(&ground).await
+                }),
+            }),+]
+        }
+    };
 }
-
-/// Publishes these numbers in one batch.
-pub(crate) async fn fill(
-    connection: &Connection,
-    queue: &Queue,
-    numbers: impl IntoIterator<Item = u64, IntoIter: Send>,
-) -> Outcome {
-    let producer = connection.producer().await?;
-    let batch = numbers.into_iter().map(|number| producer.publish(&number).to_queue(queue));
-    for result in producer.publish_batch(batch).await {
-        result?;
-    }
-    Ok(())
-}
-
-/// The next delivery, which must come soon.
-pub(crate) async fn next(consumer: &mut Consumer) -> kombu_core::Result<Delivery> {
-    let next = timeout(SOON, consumer.next()).await;
-    next.expect("a message within 30 s").expect("the consumer's stream goes on")
-}
-
-/// The next numbers, each acknowledged.
-pub(crate) async fn numbers(consumer: &mut Consumer, count: usize) -> kombu_core::Result<Vec<u64>> {
-    let mut came = Vec::new();
-    while came.len() < count {
-        let delivery = next(consumer).await?;
-        came.push(delivery.decode()?);
-        delivery.ack_confirmed().await?;
-    }
-    Ok(came)
-}
-
-/// Waits until a condition holds.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "waited {SOON:?} for {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Says beside the results what a case has seen.
-pub(crate) fn say(what: std::fmt::Arguments<'_>) {
-    let _nobody_reads = writeln!(std::io::stderr(), "{what}");
-}
-
-/// How long anything may take that is bound to happen.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) use cases;

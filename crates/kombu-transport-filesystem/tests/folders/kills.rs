@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kombu_conformance::kit::process::{Process, Work};
+use kombu_conformance::kit::{Outcome, count, fill, next, say, until};
 use kombu_core::Queue;
 use kombu_virtual::envelope::new_tag;
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::case::{Outcome, cases};
-use crate::doomed::{Doomed, Work};
-use crate::ground::{Ground, fill, names, next, say, until, variable};
+use crate::ground::{Ground, cases, names};
 
 cases! {
     a_killed_consumers_messages_come_back_in_order [];
@@ -21,7 +21,7 @@ async fn a_killed_consumers_messages_come_back_in_order(ground: &Ground) -> Outc
     let connection = ground.connect().await?;
     let queue = Queue::new("q");
     fill(&connection, &queue, 0..100).await?;
-    let mut doomed = Doomed::start(Work::Hold, &ground.url(), "q")?;
+    let mut doomed = Process::start(&ground.url(), "q", HOLD)?;
     doomed.has_said(100).await?;
     assert_eq!(ground.messages(), Vec::<String>::new(), "it holds all of them");
     doomed.kill().await?;
@@ -41,7 +41,7 @@ async fn a_consumer_that_lives_keeps_what_it_holds(ground: &Ground) -> Outcome {
     let connection = ground.connect().await?;
     let queue = Queue::new("q");
     fill(&connection, &queue, 0..10).await?;
-    let mut other = Doomed::start(Work::Hold, &ground.url(), "q")?;
+    let mut other = Process::start(&ground.url(), "q", HOLD)?;
     other.has_said(10).await?;
     // Others look for the dead each second.
     let mut consumer = connection.consumer(&queue).start().await?;
@@ -58,7 +58,7 @@ async fn claims_come_back_when_nobody_was_there_to_see_the_death(ground: &Ground
     let connection = ground.connect().await?;
     fill(&connection, &queue, 0..5).await?;
     connection.close().await?;
-    let mut doomed = Doomed::start(Work::Hold, &ground.url(), "q")?;
+    let mut doomed = Process::start(&ground.url(), "q", HOLD)?;
     doomed.has_said(5).await?;
     doomed.kill().await?;
     assert_eq!(ground.messages().len(), 0);
@@ -72,15 +72,14 @@ async fn claims_come_back_when_nobody_was_there_to_see_the_death(ground: &Ground
 /// another one started. In the end one consumer gets what is left. The number of kills is that of
 /// `KOMBU_TEST_FILESYSTEM_KILLS`, or 50.
 async fn kills_at_random_moments_lose_nothing(ground: &Ground) -> Outcome {
-    let kills: usize = variable("KOMBU_TEST_FILESYSTEM_KILLS").map_or(Ok(50), |n| n.parse())?;
+    let kills = count("KOMBU_TEST_FILESYSTEM_KILLS", 50)?;
     let mut confirmed: Vec<u64> = Vec::new();
     let mut came: BTreeMap<u64, usize> = BTreeMap::new();
-    let mut works: Vec<_> = (0..5_u64)
-        .map(|place| if place < 3 { Work::Consume } else { Work::Publish(place * RANGE) })
-        .collect();
+    let mut works: Vec<_> =
+        (0..5_u64).map(|place| if place < 3 { CONSUME } else { publish(place) }).collect();
     let mut processes = Vec::new();
     for work in &works {
-        processes.push(Doomed::start(*work, &ground.url(), "q")?);
+        processes.push(Process::start(&ground.url(), "q", *work)?);
     }
     let mut range = 5;
     for round in 0..kills {
@@ -88,11 +87,11 @@ async fn kills_at_random_moments_lose_nothing(ground: &Ground) -> Outcome {
         let moment = u64::from_str_radix(&random[..4], 16)? % 200;
         sleep(Duration::from_millis(moment)).await;
         let place = round % processes.len();
-        if let Work::Publish(from) = &mut works[place] {
-            *from = range * RANGE;
+        if let Work::Publish { .. } = works[place] {
+            works[place] = publish(range);
             range += 1;
         }
-        let younger = Doomed::start(works[place], &ground.url(), "q")?;
+        let younger = Process::start(&ground.url(), "q", works[place])?;
         let older = std::mem::replace(&mut processes[place], younger);
         note(works[place], older.kill().await?, &mut confirmed, &mut came);
     }
@@ -135,10 +134,19 @@ async fn kills_at_random_moments_lose_nothing(ground: &Ground) -> Outcome {
 
 fn note(work: Work, numbers: Vec<u64>, confirmed: &mut Vec<u64>, came: &mut BTreeMap<u64, usize>) {
     match work {
-        Work::Publish(_) => confirmed.extend(numbers),
+        Work::Publish { .. } => confirmed.extend(numbers),
         _ => numbers.into_iter().for_each(|number| *came.entry(number).or_default() += 1),
     }
 }
+
+/// A publisher that uses a range of numbers.
+fn publish(range: u64) -> Work {
+    Work::Publish { first: range * RANGE, count: RANGE, batch: 10 }
+}
+
+const CONSUME: Work = Work::Consume { prefetch: 20 };
+
+const HOLD: Work = Work::Hold { prefetch: 1000 };
 
 /// How many numbers a publisher may use.
 const RANGE: u64 = 1_000_000;

@@ -6,23 +6,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-mod case;
-mod doomed;
 mod faults;
 mod files;
 mod ground;
 mod kills;
-mod peer;
 mod python;
 mod syncs;
 mod wakes;
 
 use std::process::ExitCode;
 
-use libtest_mimic::Arguments;
+use kombu_conformance::kit::{self, process};
 
 fn main() -> ExitCode {
-    if let Some(ended) = doomed::requested() {
+    if let Some(ended) = process::work(ground::builder).or_else(syncs::requested) {
         return ended;
     }
     let cases = [
@@ -33,6 +30,5 @@ fn main() -> ExitCode {
         syncs::cases(),
         wakes::cases(),
     ];
-    let trials = cases.into_iter().flatten().map(case::Case::trial).collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    kit::run(&[], cases.into_iter().flatten())
 }

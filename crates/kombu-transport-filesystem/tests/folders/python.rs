@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use kombu_conformance::kit::process::{Process, Work};
+use kombu_conformance::kit::{Outcome, PYTHON, Result, fill, next, say};
 use kombu_core::{Connection, Queue};
 use serde_json::json;
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::case::{Outcome, cases};
-use crate::doomed::{Doomed, Work};
-use crate::ground::{Ground, fill, next, say};
-use crate::peer::Peer;
+use crate::ground::{Ground, cases};
 
 cases! {
-    two_rust_and_two_python_consumers_share_a_queue ["KOMBU_INTEROP_PYTHON"];
-    what_python_writes_is_read_whole ["KOMBU_INTEROP_PYTHON"];
-    python_passes_over_what_rust_holds ["KOMBU_INTEROP_PYTHON"];
-    what_a_killed_rust_consumer_held_comes_to_python ["KOMBU_INTEROP_PYTHON"];
-    python_obeys_the_order_of_rust ["KOMBU_INTEROP_PYTHON"];
-    python_obeys_the_priorities_of_rust ["KOMBU_INTEROP_PYTHON"];
-    bindings_of_both_are_in_one_table ["KOMBU_INTEROP_PYTHON"];
+    two_rust_and_two_python_consumers_share_a_queue [PYTHON];
+    what_python_writes_is_read_whole [PYTHON];
+    python_passes_over_what_rust_holds [PYTHON];
+    what_a_killed_rust_consumer_held_comes_to_python [PYTHON];
+    python_obeys_the_order_of_rust [PYTHON];
+    python_obeys_the_priorities_of_rust [PYTHON];
+    bindings_of_both_are_in_one_table [PYTHON];
 }
 
 /// Rust publishes, four consume: each message comes once.
@@ -28,15 +27,13 @@ async fn two_rust_and_two_python_consumers_share_a_queue(ground: &Ground) -> Out
     publisher.declare_queue(&queue).await?;
     let mut theirs = Vec::new();
     for _ in 0..2 {
-        let mut peer = Peer::start(ground)?;
+        let mut peer = ground.python()?;
         theirs.push(tokio::spawn(async move {
-            let mut came = Vec::new();
             loop {
-                let some = peer.consume("shared", 1000, 3.0).await?;
-                if some.is_empty() && !came.is_empty() {
-                    return Ok::<_, Box<dyn std::error::Error + Send + Sync>>(came);
+                let came = peer.consume_one_by_one("shared", 1000, 3.0).await?;
+                if !came.is_empty() {
+                    return Result::Ok(came);
                 }
-                came.extend(some);
             }
         }));
     }
@@ -60,7 +57,7 @@ async fn two_rust_and_two_python_consumers_share_a_queue(ground: &Ground) -> Out
     for one in theirs {
         let numbers = one.await??;
         shares.push(numbers.len());
-        for number in numbers.iter().filter_map(serde_json::Value::as_u64) {
+        for number in numbers {
             *came.entry(number).or_default() += 1;
         }
     }
@@ -83,7 +80,7 @@ async fn what_python_writes_is_read_whole(ground: &Ground) -> Outcome {
         consumers.push(tokio::spawn(async move { slowly(connection, queue).await }));
     }
     let body = json!("x".repeat(100_000));
-    let mut python = Peer::start(ground)?;
+    let mut python = ground.python()?;
     let publish = json!({ "body": 7, "routing_key": "q", "count": 500 });
     python.ask("publish", publish).await?;
     let large = json!({ "body": body, "routing_key": "large", "count": 200 });
@@ -128,26 +125,26 @@ async fn python_passes_over_what_rust_holds(ground: &Ground) -> Outcome {
     fill(&connection, &queue, 0..4).await?;
     let mut consumer = connection.consumer(&queue).prefetch(2).start().await?;
     let held = [next(&mut consumer).await?, next(&mut consumer).await?];
-    let mut python = Peer::start(ground)?;
+    let mut python = ground.python()?;
     assert_eq!(python.ask("size", json!({ "queue": "q" })).await?, 2);
-    assert_eq!(python.consume("q", 4, 1.0).await?, [json!(2), json!(3)]);
+    assert_eq!(python.consume("q", 4, "ack", 1.0).await?, [json!(2), json!(3)]);
     consumer.cancel().await;
     for delivery in held {
         delivery.requeue().await?;
     }
-    assert_eq!(python.consume("q", 2, 20.0).await?, [json!(0), json!(1)]);
+    assert_eq!(python.consume("q", 2, "ack", 20.0).await?, [json!(0), json!(1)]);
     Ok(connection.close().await?)
 }
 
 async fn what_a_killed_rust_consumer_held_comes_to_python(ground: &Ground) -> Outcome {
     let connection = ground.connect().await?;
     fill(&connection, &Queue::new("q"), 0..5).await?;
-    let mut doomed = Doomed::start(Work::Hold, &ground.url(), "q")?;
+    let mut doomed = Process::start(&ground.url(), "q", Work::Hold { prefetch: 1000 })?;
     doomed.has_said(5).await?;
-    let mut python = Peer::start(ground)?;
+    let mut python = ground.python()?;
     assert_eq!(python.ask("get", json!({ "queue": "q" })).await?, json!(null));
     doomed.kill().await?;
-    let came = python.consume("q", 5, 20.0).await?;
+    let came = python.consume("q", 5, "ack", 20.0).await?;
     assert_eq!(came, [0, 1, 2, 3, 4].map(|number| json!(number)));
     Ok(connection.close().await?)
 }
@@ -155,8 +152,8 @@ async fn what_a_killed_rust_consumer_held_comes_to_python(ground: &Ground) -> Ou
 async fn python_obeys_the_order_of_rust(ground: &Ground) -> Outcome {
     let connection = ground.connect().await?;
     fill(&connection, &Queue::new("q"), 0..300).await?;
-    let mut python = Peer::start(ground)?;
-    let came = python.consume("q", 300, 20.0).await?;
+    let mut python = ground.python()?;
+    let came = python.consume("q", 300, "ack", 20.0).await?;
     assert_eq!(came, (0..300).map(|number| json!(number)).collect::<Vec<_>>());
     Ok(connection.close().await?)
 }
@@ -167,8 +164,8 @@ async fn python_obeys_the_priorities_of_rust(ground: &Ground) -> Outcome {
     for priority in [0, 3, 9, 0, 6] {
         producer.publish(&priority).to("", "q").priority(priority).await?;
     }
-    let mut python = Peer::start(ground)?;
-    let came = python.consume("q", 5, 20.0).await?;
+    let mut python = ground.python()?;
+    let came = python.consume("q", 5, "ack", 20.0).await?;
     assert_eq!(came, [9, 6, 3, 0, 0].map(|number| json!(number)));
     Ok(connection.close().await?)
 }
@@ -176,7 +173,7 @@ async fn python_obeys_the_priorities_of_rust(ground: &Ground) -> Outcome {
 /// Two of each bind to an exchange at the same time, again and again.
 async fn bindings_of_both_are_in_one_table(ground: &Ground) -> Outcome {
     let connection = ground.connect().await?;
-    let mut pythons = [Peer::start(ground)?, Peer::start(ground)?];
+    let mut pythons = [ground.python()?, ground.python()?];
     for python in &mut pythons {
         python.ask("about", json!({})).await?;
     }

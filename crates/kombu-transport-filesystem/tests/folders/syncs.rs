@@ -2,14 +2,13 @@
 
 use std::env;
 use std::fs;
+use std::process::ExitCode;
 
-use kombu_core::{Connection, DeliveryMode, Queue};
-use kombu_transport_filesystem::FilesystemTransport;
+use kombu_conformance::kit::{Impossible, Outcome, Result, fill, say};
+use kombu_core::{DeliveryMode, Queue};
 use tokio::process::Command;
 
-use crate::case::{Impossible, Outcome, cases};
-use crate::doomed::PUBLISH_A_FEW;
-use crate::ground::{Ground, fill};
+use crate::ground::{Ground, builder, cases};
 
 cases! {
     what_is_confirmed_was_brought_to_the_disk_before_it_was_seen [];
@@ -43,25 +42,22 @@ fn is_move(call: &str) -> bool {
 }
 
 /// The system calls of a process that publishes a few messages, as far as they are about them.
-async fn calls(
-    ground: &Ground,
-    url: &str,
-) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
+async fn calls(ground: &Ground, url: &str) -> Result<Vec<String>> {
     let log = ground.root().join("calls");
     let traced = Command::new("strace")
         .args(["-f", "-y", "-e", "trace=fsync,syncfs,rename,renameat,renameat2", "-o"])
         .arg(&log)
         .arg(env::current_exe()?)
-        .args([PUBLISH_A_FEW, url, "q", "0"])
+        .args([PUBLISH_A_FEW, url])
         .output()
         .await;
     let traced = match traced {
-        Err(error) => return Err(Impossible(format!("strace: {error}")).into()),
+        Err(error) => return Err(Impossible::new(format!("strace: {error}")).into()),
         Ok(traced) => traced,
     };
     let errors = String::from_utf8_lossy(&traced.stderr);
     if errors.contains("ptrace") {
-        return Err(Impossible(format!("strace is not allowed: {errors}")).into());
+        return Err(Impossible::new(format!("strace is not allowed: {errors}")).into());
     }
     assert!(traced.status.success(), "{errors}");
     let log = fs::read_to_string(log)?;
@@ -71,14 +67,31 @@ async fn calls(
     Ok(calls.filter(|call| call.contains('(')).map(str::to_owned).collect())
 }
 
+/// Publishes a few messages, if this process was started for it.
+pub(crate) fn requested() -> Option<ExitCode> {
+    let mut arguments = env::args().skip(1);
+    arguments.next().filter(|word| word == PUBLISH_A_FEW)?;
+    let url = arguments.next()?;
+    let runtime = tokio::runtime::Runtime::new().ok()?;
+    Some(match runtime.block_on(publish_a_few(&url)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+    })
+}
+
 /// Publishes one message, ten together, and one that is not to be kept.
-pub(crate) async fn publish_a_few(url: &str, queue: &str) -> Outcome {
-    let connection =
-        Connection::builder(url).transport(FilesystemTransport::new()).connect().await?;
-    let queue = Queue::new(queue);
+async fn publish_a_few(url: &str) -> Outcome {
+    let connection = builder(url).connect().await?;
+    let queue = Queue::new("q");
     fill(&connection, &queue, [0]).await?;
     fill(&connection, &queue, 1..11).await?;
     let producer = connection.producer().await?;
     producer.publish(&11).to_queue(&queue).delivery_mode(DeliveryMode::Transient).await?;
     Ok(connection.close().await?)
 }
+
+/// The word for a process that publishes a few messages and ends.
+const PUBLISH_A_FEW: &str = "publish-a-few";

@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
+use kombu_conformance::kit::{Outcome, next, until};
 use kombu_core::transport::Publish;
 use kombu_core::{Message, Properties, Queue};
 use kombu_virtual::envelope::{self, Stamp};
 use tokio::time::{Duration, Instant};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{Ground, next, until};
+use crate::ground::{Ground, cases};
 
 cases! {
     a_waiting_consumer_hears_of_a_message_at_once [];

@@ -1,14 +1,14 @@
 //! A master behind sentinels that is killed.
 
+use kombu_conformance::kit::{Outcome, SOON, control, fill, numbers, until, with_traffic};
+use kombu_conformance::own_cases;
 use kombu_core::Queue;
 use tokio::time::Duration;
 
-use crate::case::{Outcome, cases};
-use crate::ground::{builder_for, control, fill, numbers, prefix, until};
+use crate::ground::{builder_for, prefix};
 use crate::raw::Raw;
-use crate::traffic::with_traffic;
 
-cases! {
+own_cases! {
     alone a_killed_master_is_replaced
         ["KOMBU_TEST_REDIS_SENTINEL_URL", "KOMBU_TEST_REDIS_SENTINEL_CONTROL"];
 }
@@ -36,7 +36,7 @@ async fn a_killed_master_is_replaced() -> Outcome {
     let producer = from.producer().await?;
     control(CONTROL, "kill-master").await?;
     // Within its deadline a publish waits for the new master.
-    producer.publish(&1000).to_queue(&after).await?;
+    producer.publish(&1000).to_queue(&after).timeout(SOON * 2).await?;
     let mut came = std::collections::BTreeSet::new();
     while came.len() < 501 {
         came.extend(numbers(&mut consumer, 1).await?);
@@ -49,7 +49,7 @@ async fn a_killed_master_is_replaced() -> Outcome {
     from.delete_queue("after").await?;
 
     // The old one comes back as a replica, and traffic stays with the new one.
-    with_traffic(&from, &to, async |traffic| {
+    with_traffic(&from, &to, &Queue::new("q"), async |traffic| {
         control(CONTROL, "start").await?;
         until("the old master to be a replica", async || {
             let Ok(mut raw) = Raw::to("127.0.0.1", old).await else { return false };

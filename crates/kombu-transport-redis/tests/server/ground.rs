@@ -1,27 +1,13 @@
-//! Where the cases run: the server's URL, connections to it, and waiting with a limit.
+//! Where the cases run: the servers' URLs, keys of a case's own, and Python on the same keys.
 
-use std::env;
-use std::io::Write as _;
-use std::time::Duration;
-
-use kombu_core::{Connection, ConnectionBuilder, Consumer, Delivery, Queue};
+use kombu_conformance::kit::{Peer, Result, variable, with_options};
+use kombu_core::{Connection, ConnectionBuilder};
 use kombu_transport_redis::RedisTransport;
-use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
-
-use crate::case::Outcome;
-
-/// A variable that says something.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
-}
 
 /// The URL in a variable, with options.
 pub(crate) fn url(name: &str, options: &str) -> String {
-    let url = variable(name).unwrap_or_default();
-    let separator = if url.contains('?') { '&' } else { '?' };
-    if options.is_empty() { url } else { format!("{url}{separator}{options}") }
+    with_options(&variable(name).unwrap_or_default(), options)
 }
 
 /// A prefix of all keys that no other case has.
@@ -31,7 +17,7 @@ pub(crate) fn prefix(name: &str) -> String {
 
 /// A connection to come, of a transport of its own, so that no other knows what it leaves.
 pub(crate) fn builder(prefix: &str, options: &str) -> ConnectionBuilder {
-    builder_for("KOMBU_TEST_REDIS_URL", prefix, options)
+    builder_for(URL, prefix, options)
 }
 
 /// The same to the server in a variable.
@@ -45,65 +31,14 @@ pub(crate) async fn connect(prefix: &str, options: &str) -> kombu_core::Result<C
     builder(prefix, options).connect().await
 }
 
-/// Publishes these numbers in one batch.
-pub(crate) async fn fill(
-    connection: &Connection,
-    queue: &Queue,
-    numbers: impl IntoIterator<Item = u64, IntoIter: Send>,
-) -> Outcome {
-    let producer = connection.producer().await?;
-    let batch = numbers.into_iter().map(|number| producer.publish(&number).to_queue(queue));
-    for result in producer.publish_batch(batch).await {
-        result?;
-    }
-    Ok(())
+/// A Python process whose keys have a prefix, and whose messages come back after a second.
+pub(crate) fn python(prefix: &str) -> Result<Peer> {
+    let keys = format!("global_keyprefix={prefix:?}");
+    Peer::start(&url(URL, ""), &[&keys, "visibility_timeout=1"])
 }
 
-/// The next delivery, which must come soon.
-pub(crate) async fn next(consumer: &mut Consumer) -> kombu_core::Result<Delivery> {
-    let next = timeout(SOON, consumer.next()).await;
-    next.expect("a message within 30 s").expect("the consumer's stream goes on")
-}
-
-/// The next numbers, each acknowledged.
-pub(crate) async fn numbers(consumer: &mut Consumer, count: usize) -> kombu_core::Result<Vec<u64>> {
-    let mut came = Vec::new();
-    while came.len() < count {
-        let delivery = next(consumer).await?;
-        came.push(delivery.decode()?);
-        delivery.ack_confirmed().await?;
-    }
-    Ok(came)
-}
-
-/// Waits until a condition holds.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "waited {SOON:?} for {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Does something to a broker by the command in a variable, and returns when its effect shows.
-pub(crate) async fn control(name: &str, action: &str) -> Outcome {
-    let command = variable(name).unwrap_or_default();
-    let mut words = command.split_whitespace();
-    let program = words.next().unwrap_or_default();
-    let output = Command::new(program).args(words).arg(action).output().await?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
-    }
-}
-
-/// Says beside the results what a case has seen.
-pub(crate) fn say(what: std::fmt::Arguments<'_>) {
-    let _nobody_reads = writeln!(std::io::stderr(), "{what}");
-}
-
-/// How long anything may take that is bound to happen.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// The variable with the server's URL.
+pub(crate) const URL: &str = "KOMBU_TEST_REDIS_URL";
 
 /// The variable with the command that acts on the server.
 pub(crate) const CONTROL: &str = "KOMBU_TEST_REDIS_CONTROL";

@@ -1,16 +1,16 @@
 //! Held messages stay with whoever holds them, for as long as it lives.
 
+use kombu_conformance::kit::{Outcome, PYTHON, fill, next};
+use kombu_conformance::own_cases;
 use kombu_core::Queue;
 use serde_json::json;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{connect, fill, next, prefix};
-use crate::peer::Peer;
+use crate::ground::{connect, prefix, python};
 
-cases! {
+own_cases! {
     beside a_handler_may_outlive_the_visibility_timeout [];
-    beside a_handler_may_outlive_the_visibility_timeout_beside_python ["KOMBU_INTEROP_PYTHON"];
+    beside a_handler_may_outlive_the_visibility_timeout_beside_python [PYTHON];
 }
 
 async fn a_handler_may_outlive_the_visibility_timeout() -> Outcome {
@@ -43,7 +43,7 @@ async fn a_handler_may_outlive_the_visibility_timeout_beside_python() -> Outcome
     fill(&connection, &queue, [1]).await?;
     let mut consumer = connection.consumer(&queue).prefetch(1).start().await?;
     let held = next(&mut consumer).await?;
-    let mut python = Peer::start(&prefix)?;
+    let mut python = python(&prefix)?;
     // It looks for abandoned messages whenever it has nothing to do.
     let four_seconds = json!({ "queues": ["q"], "count": 1, "timeout": 4 });
     assert_eq!(python.ask("consume", four_seconds.clone()).await?, json!([]));

@@ -1,25 +1,24 @@
 //! What only Redis shows: records, leases, sockets, what befalls a server, Python on the same keys.
 //! On the servers that the environment names, as `cargo xtask test-brokers redis` sets it.
 
-mod case;
-mod doomed;
 mod failover;
 mod ground;
 mod kills;
 mod leases;
 mod outages;
-mod peer;
 mod python;
 mod raw;
 mod sockets;
-mod traffic;
 
 use std::process::ExitCode;
 
-use libtest_mimic::Arguments;
+use kombu_conformance::kit::{self, process};
+use kombu_core::Connection;
+use kombu_transport_redis::RedisTransport;
 
 fn main() -> ExitCode {
-    if let Some(ended) = doomed::requested() {
+    let connect = |url: &str| Connection::builder(url).transport(RedisTransport::new());
+    if let Some(ended) = process::work(connect) {
         return ended;
     }
     let cases = [
@@ -30,6 +29,5 @@ fn main() -> ExitCode {
         python::cases(),
         sockets::cases(),
     ];
-    let trials = cases.into_iter().flatten().map(case::Case::trial).collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    kit::run(&[ground::URL], cases.into_iter().flatten())
 }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use kombu_conformance::kit::{
+    Impossible, Outcome, SOON, control, count, fill, numbers, say, until, with_traffic,
+};
+use kombu_conformance::own_cases;
 use kombu_core::{Connection, ConnectionState, ErrorKind, Queue, RetryPolicy};
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{
-    CONTROL, SOON, builder, connect, control, fill, numbers, prefix, say, until, variable,
-};
+use crate::ground::{CONTROL, URL, builder, connect, prefix};
 use crate::raw::Raw;
-use crate::traffic::with_traffic;
 
-cases! {
+own_cases! {
     alone restarts_lose_nothing_that_was_confirmed ["KOMBU_TEST_REDIS_CONTROL"];
     alone a_server_may_be_frozen_for_longer_than_every_timeout ["KOMBU_TEST_REDIS_CONTROL"];
     alone a_server_that_becomes_a_replica_is_left [];
@@ -37,10 +37,9 @@ async fn careful() -> Result<Raw, Box<dyn std::error::Error + Send + Sync>> {
 /// `KOMBU_TEST_REDIS_RESTARTS`, or 20.
 async fn restarts_lose_nothing_that_was_confirmed() -> Outcome {
     let prefix = prefix("restarts");
-    let restarts: usize =
-        variable("KOMBU_TEST_REDIS_RESTARTS").map_or(Ok(20), |count| count.parse())?;
+    let restarts = count("KOMBU_TEST_REDIS_RESTARTS", 20)?;
     let (from, to) = (connect(&prefix, "").await?, connect(&prefix, "").await?);
-    with_traffic(&from, &to, async |traffic| {
+    with_traffic(&from, &to, &Queue::new("q"), async |traffic| {
         for restart in 0..restarts {
             careful().await?;
             let action = if restart % 2 == 0 { "restart" } else { "crash" };
@@ -62,7 +61,7 @@ async fn a_server_may_be_frozen_for_longer_than_every_timeout() -> Outcome {
             .publish_timeout(second)
     };
     let (from, to) = (quick().connect().await?, quick().connect().await?);
-    with_traffic(&from, &to, async |traffic| {
+    with_traffic(&from, &to, &Queue::new("q"), async |traffic| {
         for _ in 0..2 {
             let (before, frozen) = (traffic.failed(), Instant::now());
             control(CONTROL, "pause").await?;
@@ -81,7 +80,7 @@ async fn a_server_that_becomes_a_replica_is_left() -> Outcome {
     let prefix = prefix("replica");
     let (from, to) = (connect(&prefix, "").await?, connect(&prefix, "").await?);
     let mut raw = Raw::connect(URL).await?;
-    with_traffic(&from, &to, async |traffic| {
+    with_traffic(&from, &to, &Queue::new("q"), async |traffic| {
         // Of a server that is not there: from now on it answers READONLY.
         raw.ask(&["REPLICAOF", "127.0.0.1", "1"]).await?;
         {
@@ -112,9 +111,10 @@ async fn a_server_that_loads_its_data_is_waited_for() -> Outcome {
     rewrite(&mut raw).await?;
     if loads_slowly(&mut raw, true).await.is_err() {
         loads_slowly(&mut raw, false).await.unwrap_or(());
-        return Err("a server without a file for its configuration has no action for this".into());
+        let reason = "a server without a file for its configuration cannot be made slow";
+        return Err(Impossible::new(reason.to_owned()).into());
     }
-    with_traffic(&from, &to, async |traffic| {
+    with_traffic(&from, &to, &Queue::new("q"), async |traffic| {
         let restarting = control(CONTROL, "restart");
         let watching = async {
             loop {
@@ -255,5 +255,3 @@ fn is_down(connection: &Connection) -> bool {
 
 /// How often the server closes the connection of those who publish.
 const CUTS: usize = 50;
-
-const URL: &str = "KOMBU_TEST_REDIS_URL";

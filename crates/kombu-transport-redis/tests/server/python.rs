@@ -1,26 +1,26 @@
 //! Rust and Python on the same keys, all of them with a prefix.
 
+use kombu_conformance::kit::{Outcome, PYTHON, SOON, fill, next, numbers};
+use kombu_conformance::own_cases;
 use kombu_core::{Exchange, ExchangeType, Queue};
 use serde_json::{Value as Json, json};
 use tokio::time::{Duration, interval, timeout};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{SOON, connect, fill, next, numbers, prefix};
-use crate::peer::Peer;
+use crate::ground::{URL, connect, prefix, python};
 use crate::raw::Raw;
 
-cases! {
-    beside topic_tables_of_either_side_are_the_same ["KOMBU_INTEROP_PYTHON"];
-    beside priorities_have_the_same_lists ["KOMBU_INTEROP_PYTHON"];
-    beside fanout_goes_both_ways ["KOMBU_INTEROP_PYTHON"];
-    beside unacked_messages_change_hands ["KOMBU_INTEROP_PYTHON"];
+own_cases! {
+    beside topic_tables_of_either_side_are_the_same [PYTHON];
+    beside priorities_have_the_same_lists [PYTHON];
+    beside fanout_goes_both_ways [PYTHON];
+    beside unacked_messages_change_hands [PYTHON];
 }
 
 async fn topic_tables_of_either_side_are_the_same() -> Outcome {
     let prefix = prefix("topic");
     let connection = connect(&prefix, "").await?;
     let producer = connection.producer().await?;
-    let mut python = Peer::start(&prefix)?;
+    let mut python = python(&prefix)?;
     let mut raw = Raw::connect(URL).await?;
 
     // Python writes the table; Rust declares nothing.
@@ -29,7 +29,7 @@ async fn topic_tables_of_either_side_are_the_same() -> Outcome {
     python.ask("declare", json!({ "queues": [queue] })).await?;
     producer.publish("by rust").to("topic-theirs", "disk.error.full").await?;
     producer.publish("nowhere").to("topic-theirs", "error.full").await?;
-    assert_eq!(python.consume("q", 1, "ack").await?, ["by rust"]);
+    assert_eq!(python.consume("q", 1, "ack", 20.0).await?, ["by rust"]);
 
     // Rust writes one; Python declares the exchange alone.
     let own = Exchange::new("ours", ExchangeType::Topic);
@@ -69,7 +69,7 @@ async fn priorities_have_the_same_lists() -> Outcome {
     let prefix = prefix("priority");
     let connection = connect(&prefix, "").await?;
     let producer = connection.producer().await?;
-    let mut python = Peer::start(&prefix)?;
+    let mut python = python(&prefix)?;
     let mut raw = Raw::connect(URL).await?;
     let queue = Queue::new("by-priority");
     let given: [u8; 10] = [9, 6, 3, 0, 8, 5, 2, 7, 4, 1];
@@ -103,7 +103,7 @@ async fn priorities_have_the_same_lists() -> Outcome {
 async fn fanout_goes_both_ways() -> Outcome {
     let prefix = prefix("fanout");
     let connection = connect(&prefix, "").await?;
-    let mut python = Peer::start(&prefix)?;
+    let mut python = python(&prefix)?;
     let news = Exchange::fanout("news");
     let queue = Queue::new("listening").bind(&news, "");
     let mut consumer = connection.consumer(&queue).start().await?;
@@ -119,7 +119,7 @@ async fn fanout_goes_both_ways() -> Outcome {
     let theirs = json!({ "name": "theirs", "exchange": exchange });
     python.ask("declare", json!({ "queues": [theirs] })).await?;
     let producer = connection.producer().await?;
-    let mut receiving = std::pin::pin!(timeout(SOON, python.consume("theirs", 1, "ack")));
+    let mut receiving = std::pin::pin!(timeout(SOON, python.consume("theirs", 1, "ack", 20.0)));
     // Nobody says when it listens.
     let mut again = interval(Duration::from_millis(100));
     let came = loop {
@@ -139,7 +139,7 @@ async fn fanout_goes_both_ways() -> Outcome {
 async fn unacked_messages_change_hands() -> Outcome {
     let prefix = prefix("hands");
     let connection = connect(&prefix, "").await?;
-    let mut python = Peer::start(&prefix)?;
+    let mut python = python(&prefix)?;
     let mut raw = Raw::connect(URL).await?;
     let queue = Queue::new("q");
     fill(&connection, &queue, 0..6).await?;
@@ -153,7 +153,7 @@ async fn unacked_messages_change_hands() -> Outcome {
     }
     assert_eq!(raw.count(&["HLEN", &format!("{prefix}unacked")]).await?, 3);
     leaving.close().await?;
-    let came = python.consume("q", 3, "hold").await?;
+    let came = python.consume("q", 3, "hold", 20.0).await?;
     assert_eq!(came, [0, 1, 2].map(Json::from), "they are at the head again, in order");
 
     // From Python to Rust, by leaving.
@@ -175,7 +175,7 @@ async fn unacked_messages_change_hands() -> Outcome {
         delivery.requeue().await?;
     }
     consumer.cancel().await;
-    let came = python.consume("q", 2, "ack").await?;
+    let came = python.consume("q", 2, "ack", 20.0).await?;
     assert_eq!(came.len(), 2);
     for delivery in held {
         delivery.ack_confirmed().await?;
@@ -196,5 +196,3 @@ async fn all_keys_have(raw: &mut Raw, prefix: &str, name: &str) -> Outcome {
     assert!(own > 0 && own == keys.len(), "{keys:?}");
     Ok(())
 }
-
-const URL: &str = "KOMBU_TEST_REDIS_URL";

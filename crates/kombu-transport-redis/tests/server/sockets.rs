@@ -1,13 +1,14 @@
 //! How many sockets a connection has, and how soon it hears.
 
+use kombu_conformance::kit::{Outcome, next, until};
+use kombu_conformance::own_cases;
 use kombu_core::{Exchange, Queue};
 use tokio::time::{Duration, Instant};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{builder_for, connect, next, prefix, until, url};
+use crate::ground::{URL, builder_for, connect, prefix, url};
 use crate::raw::Raw;
 
-cases! {
+own_cases! {
     beside a_waiting_consumer_hears_of_every_priority_at_once [];
     beside one_socket_does_it_all [];
     beside one_socket_behind_sentinels_does_it_all ["KOMBU_TEST_REDIS_SENTINEL_URL"];
@@ -40,8 +41,8 @@ async fn a_waiting_consumer_hears_of_every_priority_at_once() -> Outcome {
 }
 
 async fn one_socket_does_it_all() -> Outcome {
-    let mut raw = Raw::connect("KOMBU_TEST_REDIS_URL").await?;
-    sockets("KOMBU_TEST_REDIS_URL", &mut [&mut raw]).await
+    let mut raw = Raw::connect(URL).await?;
+    sockets(URL, &mut [&mut raw]).await
 }
 
 async fn one_socket_behind_sentinels_does_it_all() -> Outcome {

@@ -2,21 +2,22 @@
 
 use std::fs;
 
+use kombu_conformance::kit::{Outcome, fill, until};
+use kombu_conformance::own_cases;
 use kombu_core::{Connection, ErrorKind};
 use kombu_transport_sql::SqlTransport;
 use tokio::process::Command;
 
-use crate::case::{Outcome, cases};
-use crate::ground::{builder, connect, fill, folder, queue, url};
+use crate::ground::{builder, connect, folder, queue, url};
 use crate::raw;
 
-cases! {
-    a_table_that_goes_away_is_named [];
-    a_missing_database_is_named ["server"];
-    a_missing_folder_is_named ["sqlite"];
-    a_file_that_is_no_database_is_named ["sqlite"];
-    a_file_that_cannot_be_written_is_named ["sqlite"];
-    an_operation_waits_for_a_locked_file_and_says_so ["sqlite"];
+own_cases! {
+    beside a_table_that_goes_away_is_named [];
+    beside a_missing_database_is_named ["server"];
+    beside a_missing_folder_is_named ["sqlite"];
+    beside a_file_that_is_no_database_is_named ["sqlite"];
+    beside a_file_that_cannot_be_written_is_named ["sqlite"];
+    beside an_operation_waits_for_a_locked_file_and_says_so ["sqlite"];
 }
 
 async fn a_table_that_goes_away_is_named() -> Outcome {
@@ -125,7 +126,14 @@ async fn as_nobody(
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--"])
         .arg(&program)
-        .args(["publish-and-end", &format!("sqla+sqlite:///{}", file.display()), "q", "0", "1"])
+        .args([
+            "publish-and-end",
+            &format!("sqla+sqlite:///{}", file.display()),
+            "q",
+            "0",
+            "1",
+            "1",
+        ])
         .output()
         .await?;
     assert!(!output.status.success(), "nobody may write");
@@ -142,10 +150,7 @@ async fn an_operation_waits_for_a_locked_file_and_says_so() -> Outcome {
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     assert!(error.to_string().contains("locked"), "{error}");
     drop(lock);
-    crate::ground::until("the lock to go", async || {
-        producer.publish(&1).to("", queue.name()).await.is_ok()
-    })
-    .await;
+    until("the lock to go", async || producer.publish(&1).to("", queue.name()).await.is_ok()).await;
     connection.delete_queue(queue.name()).await?;
     Ok(connection.close().await?)
 }

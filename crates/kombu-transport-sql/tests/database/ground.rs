@@ -1,16 +1,12 @@
 //! Where the cases run: the database, connections to it, and waiting with a limit.
 
 use std::env;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use kombu_core::{Connection, ConnectionBuilder, Consumer, Delivery, Queue};
+use kombu_conformance::kit::{Peer, Result, variable};
+use kombu_core::{Connection, ConnectionBuilder, Queue};
 use kombu_transport_sql::SqlTransport;
-use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
-
-use crate::case::Outcome;
 
 /// Which database it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,11 +14,6 @@ pub(crate) enum Database {
     MySql,
     Postgres,
     Sqlite,
-}
-
-/// A variable that says something.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The database's URL.
@@ -71,7 +62,12 @@ pub(crate) fn queue(name: &str) -> Queue {
 
 /// A connection to come, of a transport of its own, so that it shares nothing.
 pub(crate) fn builder(options: &str) -> ConnectionBuilder {
-    Connection::builder(url(options)).transport(SqlTransport::new())
+    builder_for(&url(options))
+}
+
+/// The same to a URL.
+pub(crate) fn builder_for(url: &str) -> ConnectionBuilder {
+    Connection::builder(url).transport(SqlTransport::new())
 }
 
 /// A connection whose messages come back a second after its end.
@@ -79,50 +75,7 @@ pub(crate) async fn connect() -> kombu_core::Result<Connection> {
     builder("visibility_timeout=1").connect().await
 }
 
-/// Publishes these numbers in one batch.
-pub(crate) async fn fill(
-    connection: &Connection,
-    queue: &Queue,
-    numbers: impl IntoIterator<Item = u64, IntoIter: Send>,
-) -> Outcome {
-    let producer = connection.producer().await?;
-    let batch = numbers.into_iter().map(|number| producer.publish(&number).to_queue(queue));
-    for result in producer.publish_batch(batch).await {
-        result?;
-    }
-    Ok(())
+/// A Python process on the same tables.
+pub(crate) fn python() -> Result<Peer> {
+    Peer::start(&bare_url(), &[])
 }
-
-/// The next delivery, which must come soon.
-pub(crate) async fn next(consumer: &mut Consumer) -> kombu_core::Result<Delivery> {
-    let next = timeout(SOON, consumer.next()).await;
-    next.expect("a message within 30 s").expect("the consumer's stream goes on")
-}
-
-/// The next numbers, each acknowledged.
-pub(crate) async fn numbers(consumer: &mut Consumer, count: usize) -> kombu_core::Result<Vec<u64>> {
-    let mut came = Vec::new();
-    while came.len() < count {
-        let delivery = next(consumer).await?;
-        came.push(delivery.decode()?);
-        delivery.ack_confirmed().await?;
-    }
-    Ok(came)
-}
-
-/// Waits until a condition holds.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "waited {SOON:?} for {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Says beside the results what a case has seen.
-pub(crate) fn say(what: std::fmt::Arguments<'_>) {
-    let _nobody_reads = writeln!(std::io::stderr(), "{what}");
-}
-
-/// How long anything may take that is bound to happen.
-pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -2,12 +2,9 @@
 //! read, Python on the same tables. On a SQLite file of its own, or on the database that
 //! `KOMBU_TEST_SQL_URL` names.
 
-mod case;
-mod doomed;
 mod faults;
 mod ground;
 mod kills;
-mod peer;
 mod processes;
 mod raw;
 mod rows;
@@ -15,18 +12,25 @@ mod waiting;
 
 use std::process::ExitCode;
 
-use libtest_mimic::Arguments;
+use kombu_conformance::kit::{self, process};
+
+use crate::ground::Database;
 
 fn main() -> ExitCode {
-    if let Some(ended) = doomed::requested() {
+    if let Some(ended) = process::work(ground::builder_for) {
         return ended;
     }
     let cases =
         [faults::cases(), kills::cases(), processes::cases(), rows::cases(), waiting::cases()];
-    let trials = cases.into_iter().flatten().map(case::Case::trial).collect();
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(4);
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let ended = kit::run_where(&[], cases.into_iter().flatten(), |need| {
+        let is_file = ground::database() == Database::Sqlite;
+        match need {
+            "sqlite" if !is_file => Some(Err("it is about files".to_owned())),
+            "server" if is_file => Some(Err("it is about servers".to_owned())),
+            "sqlite" | "server" => Some(Ok(())),
+            _variable => None,
+        }
+    });
     ground::clear();
-    conclusion.exit_code()
+    ended
 }

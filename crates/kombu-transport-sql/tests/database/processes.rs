@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use kombu_conformance::kit::process::{Process, Work};
+use kombu_conformance::kit::{Outcome, PYTHON, SOON, fill, next, say};
+use kombu_conformance::own_cases;
 use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::case::{Outcome, cases};
-use crate::doomed::{Process, Work};
-use crate::ground::{SOON, connect, fill, next, queue, say, url};
-use crate::peer::Peer;
+use crate::ground::{connect, python, queue, url};
 
-cases! {
-    eight_processes_write_and_read [];
-    two_rust_and_two_python_consumers_share_a_queue ["KOMBU_INTEROP_PYTHON"];
+own_cases! {
+    beside eight_processes_write_and_read [];
+    beside two_rust_and_two_python_consumers_share_a_queue [PYTHON];
 }
 
 /// Four publish one message after the other, and four consume. None of them meets an error, and
@@ -28,7 +28,7 @@ async fn eight_processes_write_and_read() -> Outcome {
     let mut publishers = Vec::new();
     for number in 0..4 {
         consumers.push(Process::start(&url, queue.name(), Work::Consume { prefetch: 10 })?);
-        let work = Work::Publish { first: number * EACH, count: EACH };
+        let work = Work::Publish { first: number * EACH, count: EACH, batch: 1 };
         publishers.push(Process::start(&url, queue.name(), work)?);
     }
     for publisher in publishers {
@@ -63,7 +63,7 @@ async fn two_rust_and_two_python_consumers_share_a_queue() -> Outcome {
     let (one, two) = (connect().await?, connect().await?);
     let queue = queue("shared");
     one.declare_queue(&queue).await?;
-    let mut pythons = [Peer::start()?, Peer::start()?];
+    let mut pythons = [python()?, python()?];
     for python in &mut pythons {
         // Its tables are there and its imports are done.
         python.ask("size", json!({ "queue": queue.name() })).await?;
@@ -92,12 +92,11 @@ async fn two_rust_and_two_python_consumers_share_a_queue() -> Outcome {
     let name = queue.name();
     let [first, second] = &mut pythons;
     let most = usize::try_from(ALL)?;
-    let shares =
-        tokio::join!(first.consume_until(name, most, 4), second.consume_until(name, most, 4),);
-    let shares: Vec<Vec<u64>> = [shares.0?, shares.1?]
-        .into_iter()
-        .map(|share| share.iter().filter_map(serde_json::Value::as_u64).collect())
-        .collect();
+    let shares = tokio::join!(
+        first.consume_one_by_one(name, most, 4.0),
+        second.consume_one_by_one(name, most, 4.0),
+    );
+    let shares = [shares.0?, shares.1?];
     let mut counts: Vec<usize> = shares.iter().map(Vec::len).collect();
     let mut came: Vec<u64> = shares.into_iter().flatten().collect();
     for rust in rusts {

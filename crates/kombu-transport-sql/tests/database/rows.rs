@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
+use kombu_conformance::kit::{Outcome, fill, next, numbers, until};
+use kombu_conformance::own_cases;
 use kombu_core::{ErrorKind, Queue};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{builder, connect, fill, next, numbers, queue, until};
+use crate::ground::{builder, connect, queue};
 use crate::raw;
 
-cases! {
-    a_row_that_cannot_be_read_is_set_aside [];
-    settled_rows_are_deleted [];
-    settled_rows_are_kept_if_asked_for [];
-    old_settled_rows_are_cleaned_if_asked_for [];
-    held_rows_are_neither_visible_nor_settled [];
-    other_tables_are_other_brokers [];
-    expired_messages_leave_no_rows [];
-    priorities_come_first_in_a_long_queue [];
+own_cases! {
+    beside a_row_that_cannot_be_read_is_set_aside [];
+    beside settled_rows_are_deleted [];
+    beside settled_rows_are_kept_if_asked_for [];
+    beside old_settled_rows_are_cleaned_if_asked_for [];
+    beside held_rows_are_neither_visible_nor_settled [];
+    beside other_tables_are_other_brokers [];
+    beside expired_messages_leave_no_rows [];
+    beside priorities_come_first_in_a_long_queue [];
 }
 
 /// A query about the messages of a queue.

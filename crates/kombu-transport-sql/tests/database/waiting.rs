@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use kombu_conformance::kit::{Outcome, next};
+use kombu_conformance::own_cases;
 use tokio::time::Instant;
 
-use crate::case::{Outcome, cases};
-use crate::ground::{builder, next, queue};
+use crate::ground::{builder, queue};
 
-cases! {
-    an_idle_consumer_hears_of_others_messages_soon [];
-    polling_interval_bounds_the_pause [];
+own_cases! {
+    beside an_idle_consumer_hears_of_others_messages_soon [];
+    beside polling_interval_bounds_the_pause [];
 }
 
 async fn an_idle_consumer_hears_of_others_messages_soon() -> Outcome {

@@ -1,12 +1,13 @@
 //! Who may use what.
 
+use kombu_conformance::kit::{Outcome, fill, next, variable};
+use kombu_conformance::own_cases;
 use kombu_core::{Connection, ErrorKind, Scope};
 use kombu_transport_zookeeper::ZooKeeperTransport;
 
-use crate::case::{Outcome, cases};
-use crate::ground::{fill, next, queue, url, variable};
+use crate::ground::{queue, url};
 
-cases! {
+own_cases! {
     beside another_identity_is_refused_with_the_reason [DIGEST];
     beside a_queue_of_others_is_refused_and_nothing_else [];
     beside an_open_acl_lets_everybody_in [DIGEST];

@@ -1,39 +1,33 @@
 //! Messages that are held: by whom, for how long, and where they go.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use kombu_conformance::kit::process::{Process, Work};
+use kombu_conformance::kit::{Outcome, Result, count, fill, kill_consumers, next, numbers, say};
+use kombu_conformance::own_cases;
 use kombu_core::{ErrorKind, Queue};
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
-use crate::case::{Outcome, cases};
-use crate::doomed::Doomed;
-use crate::ground::{builder, connect, fill, next, numbers, queue, say, url, variable};
+use crate::ground::{builder, connect, queue, url};
 use crate::here;
 
-cases! {
+own_cases! {
     beside a_killed_consumers_messages_come_back_in_order [];
     beside a_stopped_consumer_is_given_up_and_goes_on_later [];
     beside a_live_consumers_messages_stay_with_it [];
     beside two_live_consumers_never_get_the_same_message [];
     beside kills_at_random_moments_lose_nothing [];
-    beside an_idle_consumer_wakes_up_in_milliseconds [];
+    beside an_idle_consumer_is_woken [];
     beside one_consumer_gets_messages_in_order [];
-    alone the_length_of_a_queue_does_not_matter [];
+    alone a_long_queue_is_consumed_in_order [];
     beside the_largest_message_arrives_and_a_larger_one_is_refused [];
 }
 
 /// The URL for a consumer of its own process, which is given up soon.
-fn doomed_url() -> String {
+fn process_url() -> String {
     url(here::IMPATIENT)
 }
 
 /// The next numbers, all of them marked as redelivered.
-async fn again(
-    queue: &Queue,
-    count: u64,
-) -> Result<Vec<u64>, Box<dyn std::error::Error + Send + Sync>> {
+async fn again(queue: &Queue, count: u64) -> Result<Vec<u64>> {
     let connection = connect().await?;
     let mut consumer = connection.consumer(queue).start().await?;
     let mut came = Vec::new();
@@ -52,8 +46,9 @@ async fn a_killed_consumers_messages_come_back_in_order() -> Outcome {
     let connection = connect().await?;
     let queue = queue("killed");
     fill(&connection, &queue, 0..100).await?;
-    let mut doomed = Doomed::start(&doomed_url(), queue.name(), 100, false)?;
-    doomed.has_received(100).await?;
+    let hold = Work::Hold { prefetch: 100 };
+    let mut doomed = Process::start(&process_url(), queue.name(), hold)?;
+    doomed.has_said(100).await?;
     let killed = Instant::now();
     doomed.kill().await?;
     assert_eq!(again(&queue, 100).await?, (0..100).collect::<Vec<_>>());
@@ -69,20 +64,21 @@ async fn a_stopped_consumer_is_given_up_and_goes_on_later() -> Outcome {
     let connection = connect().await?;
     let queue = queue("stopped");
     fill(&connection, &queue, 0..10).await?;
-    let mut stopped = Doomed::start(&doomed_url(), queue.name(), 10, false)?;
-    stopped.has_received(10).await?;
+    let hold = Work::Hold { prefetch: 10 };
+    let mut stopped = Process::start(&process_url(), queue.name(), hold)?;
+    stopped.has_said(10).await?;
     stopped.signal("-STOP").await?;
     assert_eq!(again(&queue, 10).await?, (0..10).collect::<Vec<_>>());
     stopped.signal("-CONT").await?;
     fill(&connection, &queue, 10..20).await?;
-    assert_eq!(stopped.has_received(10).await?, (10..20).collect());
+    assert_eq!(stopped.has_said(10).await?, (10..20).collect());
     stopped.kill().await?;
     connection.delete_queue(queue.name()).await?;
     Ok(connection.close().await?)
 }
 
 async fn a_live_consumers_messages_stay_with_it() -> Outcome {
-    let (one, other) = (builder(&doomed_url()).connect().await?, connect().await?);
+    let (one, other) = (builder(&process_url()).connect().await?, connect().await?);
     let queue = queue("live");
     fill(&one, &queue, 0..10).await?;
     let mut consumer = one.consumer(&queue).prefetch(10).start().await?;
@@ -144,62 +140,23 @@ async fn two_live_consumers_never_get_the_same_message() -> Outcome {
     Ok(connection.close().await?)
 }
 
-/// Two consumers at a time are killed, at random moments from their start on, while messages are
-/// published all the while. The number of kills is that of `KOMBU_TEST_KILLS`, or 15.
+/// The number of kills is that of `KOMBU_TEST_KILLS`, or 50.
 async fn kills_at_random_moments_lose_nothing() -> Outcome {
-    let kills: usize = variable("KOMBU_TEST_KILLS").map_or(Ok(15), |count| count.parse())?;
     let connection = connect().await?;
     let queue = queue("kills");
-    connection.declare_queue(&queue).await?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let publishing = tokio::spawn({
-        let (producer, queue, stop) =
-            (connection.producer().await?, queue.clone(), Arc::clone(&stop));
-        async move {
-            let mut sent = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
-                let batch = (sent..sent + 20).map(|id| producer.publish(&id).to_queue(&queue));
-                for result in producer.publish_batch(batch).await {
-                    result?;
-                }
-                sent += 20;
-                sleep(Duration::from_millis(40)).await;
-            }
-            Ok::<_, kombu_core::Error>(sent)
-        }
-    });
-    let mut came: BTreeMap<u64, usize> = BTreeMap::new();
-    let mut note = |numbers: Vec<u64>| {
-        numbers.into_iter().for_each(|number| *came.entry(number).or_default() += 1);
-    };
-    let mut older = Doomed::start(&doomed_url(), queue.name(), 30, true)?;
-    for _ in 1..kills {
-        let younger = Doomed::start(&doomed_url(), queue.name(), 30, true)?;
-        let moment = uuid::Uuid::new_v4().as_u128() % 400;
-        sleep(Duration::from_millis(u64::try_from(moment)?)).await;
-        note(older.kill().await?);
-        older = younger;
-    }
-    note(older.kill().await?);
-    stop.store(true, Ordering::Relaxed);
-    let sent = publishing.await??;
-    let mut consumer = connection.consumer(&queue).start().await?;
-    while let Ok(delivery) = timeout(Duration::from_secs(8), consumer.next()).await {
-        let delivery = delivery.ok_or("the consumer's stream ended")??;
-        note(vec![delivery.decode()?]);
-        delivery.ack_confirmed().await?;
-    }
-    consumer.close().await?;
-    let missing: Vec<_> = (0..sent).filter(|id| !came.contains_key(id)).collect();
-    assert!(missing.is_empty(), "{} of {sent} are lost: {missing:?}", missing.len());
-    let again = came.values().filter(|times| **times > 1).count();
-    say(format_args!("{kills} kills: {sent} messages received, {again} of them more than once"));
+    let kills = count("KOMBU_TEST_KILLS", 50)?;
+    let start = || Process::start(&process_url(), queue.name(), Work::Consume { prefetch: 30 });
+    let mut tally = kill_consumers(&connection, &queue, kills, start).await?;
+    let consumer = connection.consumer(&queue).start().await?;
+    tally.take_the_rest(consumer, Duration::from_secs(8)).await?;
+    tally.nothing_is_lost();
     assert_eq!(connection.size(queue.name()).await?, 0);
     connection.delete_queue(queue.name()).await?;
     Ok(connection.close().await?)
 }
 
-async fn an_idle_consumer_wakes_up_in_milliseconds() -> Outcome {
+/// How soon is said beside the results.
+async fn an_idle_consumer_is_woken() -> Outcome {
     let (from, to) = (connect().await?, connect().await?);
     let queue = queue("wake");
     let mut consumer = to.consumer(&queue).start().await?;
@@ -214,7 +171,6 @@ async fn an_idle_consumer_wakes_up_in_milliseconds() -> Outcome {
     times.sort_unstable();
     let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
     say(format_args!("published, received and acknowledged: median {median:?}, at most {worst:?}"));
-    assert!(median < Duration::from_millis(100), "the median is {median:?}");
     consumer.close().await?;
     to.delete_queue(queue.name()).await?;
     from.close().await?;
@@ -231,7 +187,7 @@ async fn one_consumer_gets_messages_in_order() -> Outcome {
             for start in (0..1000).step_by(50) {
                 fill(&from, &queue, start..start + 50).await?;
             }
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+            Outcome::Ok(())
         })
     };
     assert_eq!(numbers(&mut consumer, 1000).await?, (0..1000).collect::<Vec<_>>());
@@ -242,13 +198,12 @@ async fn one_consumer_gets_messages_in_order() -> Outcome {
     Ok(to.close().await?)
 }
 
-/// As fast with 100,000 messages behind as with none. The number is that of
-/// `KOMBU_TEST_BACKLOG`.
-async fn the_length_of_a_queue_does_not_matter() -> Outcome {
+/// With 100,000 messages behind and with none; how long it takes is said beside the results. The
+/// number is that of `KOMBU_TEST_BACKLOG`.
+async fn a_long_queue_is_consumed_in_order() -> Outcome {
     const SOME: u64 = 2000;
-    let backlog: u64 = variable("KOMBU_TEST_BACKLOG").map_or(Ok(100_000), |count| count.parse())?;
+    let backlog = u64::try_from(count("KOMBU_TEST_BACKLOG", 100_000)?)?;
     let connection = connect().await?;
-    let mut times = Vec::new();
     for behind in [0, backlog] {
         let queue = queue("backlog");
         let begun = Instant::now();
@@ -268,7 +223,6 @@ async fn the_length_of_a_queue_does_not_matter() -> Outcome {
             delivery.ack().await?;
         }
         consumer.close().await?;
-        times.push(begun.elapsed());
         say(format_args!(
             "{} published in {filled:?}, the first of them after {listed:?}, the next {SOME} in {:?}",
             SOME + behind,
@@ -278,8 +232,6 @@ async fn the_length_of_a_queue_does_not_matter() -> Outcome {
         assert_eq!(left, behind);
         connection.delete_queue(queue.name()).await?;
     }
-    // Machines are busy with other things, too.
-    assert!(times[1] < times[0] * 3, "with {backlog} behind it takes {times:?}");
     Ok(connection.close().await?)
 }
 

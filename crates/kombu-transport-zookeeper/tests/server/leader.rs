@@ -1,11 +1,11 @@
 //! A leader that is killed.
 
-use crate::case::{Outcome, cases};
-use crate::ground::{builder, control, queue, variable};
+use crate::ground::{builder, queue};
 use crate::here;
-use crate::traffic::with_traffic;
+use kombu_conformance::kit::{Outcome, control, variable, with_traffic};
+use kombu_conformance::own_cases;
 
-cases! {
+own_cases! {
     alone a_killed_leader_loses_nothing [here::CLUSTER[0], here::CLUSTER[1]];
 }
 

@@ -1,12 +1,13 @@
 //! Queues that are full.
 
+use kombu_conformance::kit::{Outcome, fill, until};
+use kombu_conformance::own_cases;
 use kombu_core::ErrorKind;
 use tokio::time::{Duration, sleep};
 
-use crate::case::{Outcome, cases};
-use crate::ground::{builder, connect, fill, queue, until, url};
+use crate::ground::{builder, connect, queue, url};
 
-cases! {
+own_cases! {
     beside a_full_queue_refuses_messages_and_takes_them_again [];
 }
 

@@ -2,23 +2,22 @@
 //! same queues. On the servers that the environment names, as `cargo xtask test-brokers zookeeper` sets it.
 
 mod acl;
-mod case;
 mod claims;
-mod doomed;
 mod ground;
 mod leader;
 mod limits;
 mod python;
-mod traffic;
 
 use std::process::ExitCode;
+
+use kombu_conformance::kit::{self, process};
 
 /// What the modules that are shared with other transports need to know of this one.
 mod here {
     use kombu_transport_zookeeper::ZooKeeperTransport;
 
-    /// The part of the environment's variables that names the transport.
-    pub(crate) const NAME: &str = "ZOOKEEPER";
+    /// The variable with the server's URL.
+    pub(crate) const URL: &str = "KOMBU_TEST_ZOOKEEPER_URL";
 
     /// The variable with the URL of several servers, and that with the command that acts on them.
     pub(crate) const CLUSTER: [&str; 2] =
@@ -33,8 +32,9 @@ mod here {
 }
 
 fn main() -> ExitCode {
-    if let Some(ended) = doomed::requested() {
+    if let Some(ended) = process::work(ground::builder) {
         return ended;
     }
-    case::run([acl::cases(), claims::cases(), leader::cases(), limits::cases(), python::cases()])
+    let cases = [acl::cases(), claims::cases(), leader::cases(), limits::cases(), python::cases()];
+    kit::run(&[here::URL], cases.into_iter().flatten())
 }

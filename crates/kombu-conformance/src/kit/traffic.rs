@@ -8,11 +8,11 @@ use kombu_core::{Connection, ErrorKind, Queue};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::case::Outcome;
-use crate::ground::{SOON, say, until};
+use super::{Outcome, SOON, say, until};
 
 /// Some publishers and one consumer at work.
-pub(crate) struct Traffic {
+#[derive(Debug)]
+pub struct Traffic {
     book: Arc<Book>,
     publishers: Vec<JoinHandle<()>>,
     consumer: JoinHandle<kombu_core::Result<()>>,
@@ -34,10 +34,12 @@ impl Traffic {
     /// publisher makes one attempt only.
     async fn start(from: &Connection, to: &Connection, queue: &Queue) -> kombu_core::Result<Self> {
         let book = Arc::new(Book::default());
+        // Made once: it is the consumer's own matter to go on.
+        let mut consumer = to.consumer(queue).prefetch(100).start().await?;
         let mut publishers = Vec::new();
         for number in 0..PUBLISHERS {
             let retries = number % 2 == 0;
-            let producer = from.producer().await?.retry(retries).timeout(SOON);
+            let producer = from.producer().await?.retry(retries);
             let (queue, book) = (queue.clone(), Arc::clone(&book));
             publishers.push(tokio::spawn(async move {
                 while !book.stop.load(Ordering::Relaxed) {
@@ -49,8 +51,6 @@ impl Traffic {
                 }
             }));
         }
-        // Made once: it is the consumer's own matter to go on.
-        let mut consumer = to.consumer(queue).prefetch(100).start().await?;
         let received = Arc::clone(&book);
         let consumer = tokio::spawn(async move {
             while let Some(delivery) = consumer.next().await {
@@ -67,8 +67,18 @@ impl Traffic {
         Ok(Self { book, publishers, consumer })
     }
 
-    /// Waits until messages that are published from now on come through.
-    pub(crate) async fn flows(&self, count: usize) {
+    /// How many publishes failed.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.book.failed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more messages have come, and one that is published from now on.
+    ///
+    /// # Panics
+    ///
+    /// When they do not within [`SOON`], or the consumer has ended.
+    pub async fn flows(&self, count: usize) {
         let already = lock(&self.book.received).len();
         let from_now = self.book.last.load(Ordering::Relaxed);
         until("messages to flow", async || {
@@ -114,8 +124,17 @@ impl Traffic {
     }
 }
 
-/// Does something while traffic flows over two connections, and checks that nothing is lost.
-pub(crate) async fn with_traffic(
+/// Does something while traffic flows over two connections, and checks that nothing is lost and
+/// nothing doubled that is not marked. Deletes the queue, and closes both.
+///
+/// # Errors
+///
+/// Those of what is done, and messages that were confirmed and did not come.
+///
+/// # Panics
+///
+/// When the traffic does not go on within [`SOON`], or a message is doubled.
+pub async fn with_traffic(
     from: &Connection,
     to: &Connection,
     queue: &Queue,
