@@ -11,7 +11,8 @@ use crate::paths;
 use crate::python;
 use crate::suite::{Outcome, TestProgram, count};
 
-/// A test program that is no transport's own and runs on every transport's broker.
+/// A test program that is no transport's own and runs on every transport's broker, its tests in modules named after
+/// transports.
 #[derive(Debug)]
 struct Client {
     /// Its package.
@@ -20,14 +21,14 @@ struct Client {
     target: &'static str,
     /// What the table calls it.
     title: &'static str,
-    /// Whether its tests are in modules named after transports.
-    by_transport: bool,
+    /// Whether it is about exchanges with Python.
+    with_python: bool,
 }
 
 /// The test programs of what users hold.
 const CLIENTS: &[Client] = &[
-    Client { package: "kombu", target: "interop", title: "Rust and Python", by_transport: true },
-    Client { package: "kombu-cli", target: "broker", title: "command kombu", by_transport: false },
+    Client { package: "kombu", target: "interop", title: "Rust and Python", with_python: true },
+    Client { package: "kombu-cli", target: "broker", title: "command kombu", with_python: false },
 ];
 
 /// Transports on a wire of their own, that Python's Kombu does not speak.
@@ -53,11 +54,8 @@ pub(crate) fn exchange(
         let url = value(environment, &transport.url_variable())?;
         outcomes.push(("Python peer", script("check.py", url, environment, interrupt)?));
     }
-    for client in CLIENTS.iter().filter(|client| with_python || !client.by_transport) {
-        let mut filter = Vec::new();
-        if client.by_transport {
-            filter.push(format!("{}::", transport.name));
-        }
+    for client in CLIENTS.iter().filter(|client| with_python || !client.with_python) {
+        let filter = [format!("{}::", transport.name)];
         let mut outcome = Outcome::default();
         for program in programs {
             if program.package == client.package && program.target == client.target {

@@ -33,10 +33,10 @@ use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use crate::flags::{Flags, Part};
+use crate::flags::{Flags, Part, Plan};
 use crate::peer::Peer;
 use crate::report::Report;
 
@@ -66,44 +66,12 @@ async fn run(flags: Flags) -> Result<()> {
     let peer = Peer::start().await?.map(Arc::new);
     let mut report = Report::new(machine::describe(peer.as_deref()).await);
     let plan = flags.plan();
+    let mut failed = Vec::new();
     for part in flags.parts() {
-        match part {
-            Part::Memory => report.cases.extend(rounds::run(memory::cases(&peer), &plan).await?),
-            Part::Amqp => {
-                let (url, broker) = (amqp::url()?, amqp::broker()?);
-                report.machine.push(machine::server(&url).await?);
-                let cases = amqp::cases(&url, broker, &peer);
-                report.cases.extend(rounds::run(cases, &plan).await?);
-                if flags.only.is_none() {
-                    let all = resident::run(resident::AMQP, &url, &plan, peer.as_deref()).await?;
-                    report.resident.extend(all);
-                }
-            }
-            Part::Redis => {
-                let (url, broker) = (redis::url()?, redis::broker()?);
-                report.machine.push(machine::server(&url).await?);
-                let cases = redis::cases(&url, broker, &peer);
-                report.cases.extend(rounds::run(cases, &plan).await?);
-                if flags.only.is_none() {
-                    let all = resident::run(resident::REDIS, &url, &plan, peer.as_deref()).await?;
-                    report.resident.extend(all);
-                }
-            }
-            Part::Filesystem => {
-                let ground = files::Ground::make()?;
-                report.cases.extend(rounds::run(ground.cases(&peer), &plan).await?);
-            }
-            Part::Etcd => {
-                let url = etcd::url()?;
-                report.machine.push(machine::server(&url).await?);
-                report.cases.extend(rounds::run(etcd::cases(&url), &plan).await?);
-            }
-            Part::Zookeeper => {
-                let url = zookeeper::url()?;
-                report.machine.push(machine::server(&url).await?);
-                report.cases.extend(rounds::run(zookeeper::cases(&url, &peer), &plan).await?);
-            }
-            Part::Weight => report.weight.extend(weight::run(&plan).await?),
+        // What others measured is not lost for it.
+        if let Err(error) = measure(part, &flags, &plan, &peer, &mut report).await {
+            eprintln!("error: {part:?}: {error:#}");
+            failed.push(part);
         }
     }
     println!("{}", report.text());
@@ -114,6 +82,59 @@ async fn run(flags: Flags) -> Result<()> {
     if let Some(file) = &flags.svg {
         fs::write(file, report.svg())
             .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    ensure!(failed.is_empty(), "not measured to the end: {failed:?}");
+    Ok(())
+}
+
+/// Measures one part.
+async fn measure(
+    part: Part,
+    flags: &Flags,
+    plan: &Plan,
+    peer: &Option<Arc<Peer>>,
+    report: &mut Report,
+) -> Result<()> {
+    // A broker is named once it is measured, and clients are weighed unless a case is chosen.
+    let weighed = |ground| flags.only.is_none().then_some(ground);
+    let (url, cases, ground) = match part {
+        Part::Memory => (None, memory::cases(peer), None),
+        Part::Amqp => {
+            let url = amqp::url()?;
+            let cases = amqp::cases(&url, amqp::broker()?, peer);
+            (Some(url), cases, weighed(resident::AMQP))
+        }
+        Part::Redis => {
+            let url = redis::url()?;
+            let cases = redis::cases(&url, redis::broker()?, peer);
+            (Some(url), cases, weighed(resident::REDIS))
+        }
+        Part::Filesystem => {
+            let folders = files::Ground::make()?;
+            report.cases.extend(rounds::run(folders.cases(peer), plan).await?);
+            return Ok(());
+        }
+        Part::Etcd => {
+            let url = etcd::url()?;
+            let cases = etcd::cases(&url);
+            (Some(url), cases, None)
+        }
+        Part::Zookeeper => {
+            let url = zookeeper::url()?;
+            let cases = zookeeper::cases(&url, peer);
+            (Some(url), cases, None)
+        }
+        Part::Weight => {
+            report.weight.extend(weight::run(plan).await?);
+            return Ok(());
+        }
+    };
+    if let Some(url) = &url {
+        report.machine.push(machine::server(url).await?);
+    }
+    report.cases.extend(rounds::run(cases, plan).await?);
+    if let (Some(url), Some(ground)) = (&url, ground) {
+        report.resident.extend(resident::run(ground, url, plan, peer.as_deref()).await?);
     }
     Ok(())
 }

@@ -95,13 +95,16 @@ const SETS: [(&str, &[&str]); 5] = [
     ("all", &["--all-features"]),
 ];
 /// What only a broker needs.
-const BROKER_CRATES: [&str; 8] = [
+const BROKER_CRATES: [&str; 11] = [
     "amq-protocol",
     "amqprs",
     "async-rs",
+    "etcd-client",
     "fred",
     "kombu-transport-amqp",
     "kombu-transport-redis",
     "lapin",
     "rustls",
+    "sqlx-core",
+    "zookeeper-client",
 ];

@@ -17,6 +17,9 @@ use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+/// Tests take turns: a callsite remembers for all threads whether anybody wants it.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 async fn connect() -> Connection {
     Connection::builder("memory://").transport(MemoryTransport::new()).connect().await.unwrap()
 }
@@ -85,6 +88,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
 #[tokio::test]
 async fn spans_follow_the_conventions_for_messaging() {
+    let _turn = TURN.lock().await;
     let spans = Spans::default();
     let subscriber = tracing_subscriber::registry().with(spans.clone());
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -206,6 +210,7 @@ mod meters {
 
     #[test]
     fn metrics_count_what_happens() {
+        let _turn = TURN.blocking_lock();
         let book = Book::default();
         metrics::with_local_recorder(&book, || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -250,6 +255,7 @@ mod contexts {
 
     #[tokio::test]
     async fn the_work_on_a_message_is_a_child_of_its_publication() {
+        let _turn = TURN.lock().await;
         let tracer = SdkTracerProvider::builder().build().tracer("test");
         let layer = tracing_opentelemetry::layer().with_tracer(tracer);
         let subscriber = tracing_subscriber::registry().with(layer);
@@ -278,6 +284,7 @@ mod contexts {
 
     #[tokio::test]
     async fn without_a_tracer_a_context_is_passed_on() {
+        let _turn = TURN.lock().await;
         let connection = connect().await;
         let producer = connection.producer().await.unwrap();
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -119,11 +119,11 @@ impl Transfer<'_> {
         mut consumer: Consumer,
         count: Option<u64>,
     ) -> Outcome {
-        let mut outcome = self.fetch(session, &mut consumer, count).await;
+        let mut outcome = self.fetch(session, &mut consumer, count, false).await;
         consumer.cancel().await;
         if matches!(outcome, Ok(End::Done)) {
-            // What was on its way when the queue was found empty.
-            outcome = self.fetch(session, &mut consumer, count).await;
+            // What was on its way when the queue was found empty, however long it takes.
+            outcome = self.fetch(session, &mut consumer, count, true).await;
         }
         while let Some(fate) = self.window.next().await {
             if let Err(stop) = self.confirmed(fate)
@@ -140,12 +140,14 @@ impl Transfer<'_> {
         Ok(end)
     }
 
-    /// Moves until there is nothing more to fetch.
+    /// Moves until there is nothing more to fetch: nothing in the queue, or of a consumer that
+    /// was cancelled.
     async fn fetch(
         &mut self,
         session: &mut Session,
         consumer: &mut Consumer,
         count: Option<u64>,
+        cancelled: bool,
     ) -> Outcome {
         while count.is_none_or(|count| self.received < count) {
             tokio::select! {
@@ -157,7 +159,7 @@ impl Transfer<'_> {
                     self.received += 1;
                     self.publish(delivery?).await;
                 }
-                () = sleep(LULL), if self.window.is_empty() => {
+                () = sleep(LULL), if self.window.is_empty() && !cancelled => {
                     if self.source.size(self.queue).await? == 0 {
                         break;
                     }

@@ -21,7 +21,7 @@
 //!
 //! fn main() -> std::process::ExitCode {
 //!     // This process may have been started to be killed.
-//!     process::work(Connection::builder).unwrap_or_else(|| kit::run(&[URL], cases()))
+//!     process::work(|url| Connection::builder(url)).unwrap_or_else(|| kit::run(&[URL], cases()))
 //! }
 //! ```
 
