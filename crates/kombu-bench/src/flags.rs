@@ -63,6 +63,8 @@ pub(crate) enum Part {
     Filesystem,
     /// Redis, against fred; also the memory that clients take.
     Redis,
+    /// SQLite, against sqlx.
+    Sql,
     /// etcd, against etcd-client.
     Etcd,
     /// `ZooKeeper`, against zookeeper-client.
@@ -95,6 +97,7 @@ impl Flags {
             Part::Amqp,
             Part::Filesystem,
             Part::Redis,
+            Part::Sql,
             Part::Etcd,
             Part::Zookeeper,
             Part::Weight,
