@@ -18,12 +18,7 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn new(driving: AbortHandle) -> Self {
-        Self {
-            end: watch::Sender::new(None),
-            hook: OnceLock::new(),
-            ended: Once::new(),
-            driving,
-        }
+        Self { end: watch::Sender::new(None), hook: OnceLock::new(), ended: Once::new(), driving }
     }
 
     /// Sets what is done first at its end, before anyone hears of it; the first one stays.

@@ -26,11 +26,6 @@ impl Ground {
         Ok(Self { file: File::make()? })
     }
 
-    /// Its URL.
-    pub(crate) fn url(&self) -> String {
-        self.file.url()
-    }
-
     /// Everything that is compared on it.
     pub(crate) fn cases(&self, peer: &Option<Arc<Peer>>) -> Result<Vec<Case>> {
         let mut cases = Vec::new();
