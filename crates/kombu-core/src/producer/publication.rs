@@ -438,8 +438,14 @@ struct Ready {
 }
 
 impl Ready {
+    async fn publish(self) -> Result<()> {
+        let result = self.publish_until_confirmed().await;
+        self.observed.end(&result);
+        result
+    }
+
     /// Sends until confirmed, on a new link when one breaks.
-    async fn publish(&self) -> Result<()> {
+    async fn publish_until_confirmed(&self) -> Result<()> {
         let mut pause = FIRST_PAUSE;
         let mut declared_again = false;
         loop {
@@ -456,10 +462,7 @@ impl Ready {
                 Err(error) if self.forget_missing(&error) && !declared_again => {
                     declared_again = true;
                 }
-                other => {
-                    self.observed.end(&other);
-                    return other;
-                }
+                other => return other,
             }
         }
     }
