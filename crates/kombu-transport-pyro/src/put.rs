@@ -13,7 +13,7 @@ use crate::call::Argument;
 use crate::link::Link;
 use crate::message;
 use crate::records;
-use crate::shared::Held;
+use crate::shared::{Held, Left};
 use crate::store::PyroStore;
 
 impl PyroStore {
@@ -68,14 +68,14 @@ impl PyroStore {
         let left = shared.left(address);
         let parcels: Vec<_> = left
             .iter()
-            .map(|(_, held)| Held {
+            .map(|Left { held, .. }| Held {
                 queue: Arc::clone(&held.queue),
                 data: message::mark_redelivered(&held.data),
             })
             .collect();
         let answers = self.link.put_all(&parcels, Missing::IsMade).await;
         let mut result = Ok(());
-        for ((number, held), answer) in left.into_iter().zip(answers) {
+        for (Left { number, held }, answer) in left.into_iter().zip(answers) {
             match answer {
                 Ok(()) => shared.returned(address, number),
                 Err(error) if error.scope() == kombu_core::Scope::Connection => {

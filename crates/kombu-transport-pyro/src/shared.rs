@@ -19,11 +19,18 @@ pub(crate) struct Held {
     pub(crate) data: Bytes,
 }
 
+/// A message that goes back to its queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    pub(crate) number: u64,
+    pub(crate) held: Held,
+}
+
 /// What the connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// By broker and number, in order.
-    left: Mutex<HashMap<Arc<str>, Vec<(u64, Held)>>>,
+    /// By broker, in order.
+    left: Mutex<HashMap<Arc<str>, Vec<Left>>>,
     next: AtomicU64,
     /// Held while messages go back: one connection does it.
     pub(crate) returning: tokio::sync::Mutex<()>,
@@ -52,16 +59,17 @@ impl Shared {
     pub(crate) fn leave(&self, address: &Arc<str>, messages: impl IntoIterator<Item = Held>) {
         let mut left = lock(&self.left);
         let of_broker = left.entry(Arc::clone(address)).or_default();
-        of_broker.extend(
-            messages.into_iter().map(|held| (self.next.fetch_add(1, Ordering::Relaxed), held)),
-        );
+        of_broker.extend(messages.into_iter().map(|held| {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            Left { number, held }
+        }));
         if of_broker.is_empty() {
             left.remove(address);
         }
     }
 
     /// The messages that are to go back to a broker.
-    pub(crate) fn left(&self, address: &str) -> Vec<(u64, Held)> {
+    pub(crate) fn left(&self, address: &str) -> Vec<Left> {
         lock(&self.left).get(address).cloned().unwrap_or_default()
     }
 
@@ -69,7 +77,7 @@ impl Shared {
     pub(crate) fn returned(&self, address: &str, number: u64) {
         let mut left = lock(&self.left);
         if let Some(of_broker) = left.get_mut(address) {
-            of_broker.retain(|(other, _)| *other != number);
+            of_broker.retain(|left| left.number != number);
             if of_broker.is_empty() {
                 left.remove(address);
             }
@@ -99,9 +107,9 @@ mod tests {
         shared.leave(&here, [held("3")]);
         assert!(shared.left(&there).is_empty());
         let left = shared.left(&here);
-        let data: Vec<_> = left.iter().map(|(_, held)| held.data.clone()).collect();
+        let data: Vec<_> = left.iter().map(|left| left.held.data.clone()).collect();
         assert_eq!(data, ["1", "2", "3"]);
-        for (number, _) in left {
+        for Left { number, .. } in left {
             assert!(!shared.left(&here).is_empty());
             shared.returned(&here, number);
         }
