@@ -30,7 +30,8 @@ async fn hold(consumer: &mut Consumer, count: usize) -> Result<Vec<Delivery>> {
 /// The next numbers, and whether each is marked as redelivered; they are acknowledged.
 async fn marked(consumer: &mut Consumer, count: usize) -> Result<Vec<(u64, bool)>> {
     let mut came = Vec::new();
-    for delivery in hold(consumer, count).await? {
+    for _ in 0..count {
+        let delivery = next(consumer).await?;
         came.push((delivery.decode()?, delivery.is_redelivered()));
         delivery.ack_confirmed().await?;
     }
@@ -50,7 +51,8 @@ async fn a_closed_connection_gives_back_what_it_holds() -> Outcome {
     let mut consumer = connection.consumer(&queue).start().await?;
     let mut came = marked(&mut consumer, 10).await?;
     came.sort_unstable();
-    let expected: Vec<_> = (0..10).map(|number| (number, number < 3)).collect();
+    // What the program had not asked for yet was on its way to it, too.
+    let expected: Vec<_> = (0..10).map(|number| (number, number < 5)).collect();
     assert_eq!(came, expected);
     consumer.close().await?;
     connection.delete_queue(queue.name()).await?;
@@ -181,9 +183,10 @@ async fn consumers_wait_for_a_daemon_that_is_away() -> Outcome {
     let connection = connect().await?;
     let queue = queue("away");
     let mut consumer = connection.consumer(&queue).start().await?;
+    let patient = connection.producer().await?;
+    let producer = connection.producer().await?.retry(false);
     daemon("kill").await?;
     until_link(&connection, false).await?;
-    let producer = connection.producer().await?.retry(false);
     let begun = tokio::time::Instant::now();
     let publish = producer.publish(&1).to_queue(&queue);
     let error =
@@ -191,8 +194,7 @@ async fn consumers_wait_for_a_daemon_that_is_away() -> Outcome {
     assert!(error.is_recoverable(), "{error:?}");
     say(format_args!("publishing to nobody took {:?}: {error}", begun.elapsed()));
     daemon("start").await?;
-    let producer = connection.producer().await?;
-    producer.publish(&2).to_queue(&queue).await?;
+    patient.publish(&2).to_queue(&queue).await?;
     let mut came = numbers(&mut consumer, 1).await?;
     // What failed may have been sent with the next link.
     if came == [1] {

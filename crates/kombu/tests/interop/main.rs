@@ -61,6 +61,8 @@ const TRANSPORTS: &[Transport] = &[
             "shared_types",
             "size_of_empty",
             "topic_no_word",
+            // Messages are Python's values, not texts of JSON with its tags.
+            "typed_headers",
         ],
         options: &[],
         also_with: &[("body_encoding", "utf-8")],
