@@ -1,16 +1,20 @@
 //! Links that end, in whatever way, and what they held.
 
 use kombu_conformance::kit::process::{Process, Work};
-use kombu_conformance::kit::{Outcome, Result, fill, next, numbers, say, until, with_traffic};
+use kombu_conformance::kit::{
+    Outcome, PYTHON, Result, fill, next, numbers, say, until, with_options, with_traffic,
+};
 use kombu_conformance::own_cases;
 use kombu_core::{Consumer, Delivery, ErrorKind, Exchange};
 
 use crate::ground::{CONTROL, builder, connect, daemon, proxy, queue, until_link, url};
+use crate::own::Daemon;
 
 own_cases! {
     beside a_closed_connection_gives_back_what_it_holds [];
     beside a_dropped_connection_gives_back_what_it_holds [];
     beside what_a_lost_link_held_goes_back_before_anything_is_taken [];
+    beside a_message_that_comes_when_its_link_is_given_up_goes_back [PYTHON];
     beside a_killed_consumer_takes_along_what_it_holds [];
     alone a_frozen_daemon_loses_nothing [CONTROL];
     alone what_is_held_outlives_the_daemon_and_what_waits_does_not [CONTROL];
@@ -100,6 +104,21 @@ async fn what_a_lost_link_held_goes_back_before_anything_is_taken() -> Outcome {
     consumer.close().await?;
     assert_eq!(connection.size(queue.name()).await?, 0);
     connection.delete_queue(queue.name()).await?;
+    Ok(connection.close().await?)
+}
+
+/// It is out of its queue already, and on its way.
+async fn a_message_that_comes_when_its_link_is_given_up_goes_back() -> Outcome {
+    let slow = Daemon::start(&[("FIRST_GET_TAKES", "5")], None).await?;
+    let connection = builder(&with_options(&slow.url, "heartbeat=1")).connect().await?;
+    let queue = queue("late");
+    connection.producer().await?.publish(&7).to_queue(&queue).await?;
+    let mut consumer = connection.consumer(&queue).start().await?;
+    until_link(&connection, false).await?;
+    until_link(&connection, true).await?;
+    assert_eq!(marked(&mut consumer, 1).await?, [(7, true)]);
+    consumer.close().await?;
+    assert_eq!(connection.size(queue.name()).await?, 0);
     Ok(connection.close().await?)
 }
 

@@ -19,18 +19,27 @@ pub(crate) struct Daemon {
 }
 
 const SCRIPT: &str = "\
-import sys, urllib.parse, Pyro4
+import os, sys, time, urllib.parse, Pyro4
 from kombu.transport.pyro import KombuBroker
+@Pyro4.expose
+@Pyro4.behavior(instance_mode='single')
+class Broker(KombuBroker):
+    pause = float(os.environ.get('FIRST_GET_TAKES', '0'))
+    def get(self, queue):
+        message = super().get(queue)
+        pause, Broker.pause = Broker.pause, 0
+        time.sleep(pause)
+        return message
 url, name, arguments = urllib.parse.urlsplit(sys.argv[1]), sys.argv[2], sys.argv[3:]
 daemon = Pyro4.Daemon(unixsocket=arguments[0]) if arguments else Pyro4.Daemon('127.0.0.1')
-Pyro4.locateNS(url.hostname, url.port).register(name, daemon.register(KombuBroker))
+Pyro4.locateNS(url.hostname, url.port).register(name, daemon.register(Broker))
 print('ready', flush=True)
 daemon.requestLoop()
 ";
 
 impl Daemon {
     /// Starts one with some of Pyro4's configuration, and a Unix socket in place of a port if a
-    /// path is given.
+    /// path is given. `FIRST_GET_TAKES` is the time in seconds that its first message needs.
     pub(crate) async fn start(
         configuration: &[(&str, &str)],
         socket: Option<&str>,
