@@ -1,11 +1,12 @@
 //! Finding the broker, and not finding it.
 
-use kombu_conformance::kit::{Outcome, next, variable};
+use kombu_conformance::kit::{Outcome, PYTHON, next, variable};
 use kombu_conformance::own_cases;
 use kombu_core::{Connection, Error, ErrorKind, RetryPolicy};
 use tokio::time::{Duration, Instant};
 
 use crate::ground::{self, CONTROL, builder, daemon, queue, url};
+use crate::own::Daemon;
 
 /// The variable with the URL of a broker that signs its frames.
 const HMAC_URL: &str = "KOMBU_TEST_PYRO_HMAC_URL";
@@ -15,6 +16,8 @@ own_cases! {
     beside an_object_of_another_kind_says_so [];
     beside a_key_that_differs_says_so [HMAC_URL];
     beside keys_of_name_server_and_daemon_are_apart [HMAC_URL];
+    beside a_daemon_that_takes_no_json_says_so [PYTHON];
+    beside a_daemon_without_a_free_thread_says_so [PYTHON];
     alone a_frozen_daemon_is_told_from_its_name_server [CONTROL];
     alone a_dead_daemon_is_told_from_its_name_server [CONTROL];
 }
@@ -88,6 +91,24 @@ async fn keys_of_name_server_and_daemon_are_apart() -> Outcome {
     delivery.ack().await?;
     consumer.close().await?;
     connection.delete_queue(queue.name()).await?;
+    Ok(connection.close().await?)
+}
+
+async fn a_daemon_that_takes_no_json_says_so() -> Outcome {
+    let daemon = Daemon::start(&[("PYRO_SERIALIZERS_ACCEPTED", "serpent")], None).await?;
+    let error = error(&daemon.url).await;
+    assert!(!error.is_recoverable(), "{error:?}");
+    assert!(error.to_string().contains("SERIALIZERS_ACCEPTED must have json"), "{error}");
+    Ok(())
+}
+
+async fn a_daemon_without_a_free_thread_says_so() -> Outcome {
+    let few = [("PYRO_THREADPOOL_SIZE", "1"), ("PYRO_THREADPOOL_SIZE_MIN", "1")];
+    let daemon = Daemon::start(&few, None).await?;
+    let connection = builder(&daemon.url).connect().await?;
+    let error = error(&daemon.url).await;
+    assert!(error.is_recoverable(), "{error:?}");
+    assert!(error.to_string().contains("THREADPOOL_SIZE"), "{error}");
     Ok(connection.close().await?)
 }
 
