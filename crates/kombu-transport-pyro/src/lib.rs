@@ -10,6 +10,7 @@ mod lock;
 mod mac;
 mod message;
 mod options;
+mod prompt;
 mod put;
 mod records;
 mod session;

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use crate::call::{self, Answer, Argument};
 use crate::error::{broken, hung_up, unwelcome};
 use crate::frame::{self, CONNECT, CONNECT_FAIL, CONNECT_OK, Decoder, Frame, INVOKE, META};
+use crate::prompt::Prompt;
 
 /// Where a daemon listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,7 +81,7 @@ impl Session {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(broken)?;
                 stream.set_nodelay(true).map_err(broken)?;
                 let (reader, writer) = stream.into_split();
-                let (reader, writer) = (Box::new(reader), Box::new(writer));
+                let (reader, writer) = (Box::new(Prompt(reader)), Box::new(writer));
                 Ok(Self { reader, writer, buffer, decoder, number })
             }
             #[cfg(unix)]
