@@ -23,7 +23,7 @@ from values import from_json, to_json
 
 HERE = Path(__file__).parent
 # Where nothing is ever published to fanout exchanges.
-WITHOUT_FANOUT = ("sqla", "sqlalchemy", "zookeeper")
+WITHOUT_FANOUT = ("pyro", "sqla", "sqlalchemy", "zookeeper")
 # What Kombu's transports over plain stores lack, compared with AMQP.
 AMQP_ONLY = {"exchange-headers", "binary-headers", "native-expiry", "ordered-requeue", "redelivered-mark"}
 # What Redis lacks beside: queues of fanout exchanges keep nothing, and empty queues are none.
@@ -32,10 +32,12 @@ REDIS_LACKS = {"early-fanout", "empty-size"}
 
 # What ZooKeeper lacks beside: fanout; and asking for the size of a queue fails.
 ZOOKEEPER_LACKS = {"early-fanout", "empty-size"}
+# What Pyro lacks beside: fanout; and emptying a queue fails.
+PYRO_LACKS = {"early-fanout", "empty-size"}
 # What SQL lacks beside: fanout.
 SQL_LACKS = {"early-fanout"}
 # Where exchanges and bindings are those of a process, so that senders must declare the queues, too.
-LOCAL_TABLES = ("sqla", "sqlalchemy", "zookeeper")
+LOCAL_TABLES = ("pyro", "sqla", "sqlalchemy", "zookeeper")
 
 
 class Failed(Exception):
@@ -403,6 +405,8 @@ def main():
         lacks |= REDIS_LACKS
     if scheme == "zookeeper":
         lacks |= ZOOKEEPER_LACKS
+    if scheme == "pyro":
+        lacks |= PYRO_LACKS
     if scheme in ("sqla", "sqlalchemy"):
         lacks |= SQL_LACKS
     sender, receiver = Client(peer(url, options)), Client(peer(url, options))

@@ -54,9 +54,23 @@ def connect(url, options):
         if "mysql" in parts.scheme:
             # Kombu does not end its transactions after reading: it would see an old state for ever.
             options.setdefault("isolation_level", "READ COMMITTED")
+    elif parts.scheme == "pyro":
+        prepare_pyro(parts.port)
     connection = kombu.Connection(url, **arguments)
     connection.connect()
     return connection
+
+
+def prepare_pyro(port):
+    """Lets Kombu use a name server on another port than 9090, and see that a queue is empty: since Python 3.7 the
+    exception that says so has another name than the one that Kombu knows."""
+    import queue
+
+    from kombu.transport import pyro
+    from Pyro4.util import SerializerBase
+
+    pyro.Transport.default_port = port
+    SerializerBase.register_dict_to_class("_queue.Empty", lambda name, fields: queue.Empty())
 
 
 class Peer:

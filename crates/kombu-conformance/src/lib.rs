@@ -4,6 +4,7 @@ mod address;
 mod case;
 mod cases;
 pub mod control;
+mod detour;
 mod failure;
 pub mod kit;
 pub mod proxy;
@@ -13,5 +14,6 @@ mod target;
 mod wait;
 
 pub use control::{Action, BrokerControl, CommandControl};
+pub use detour::Detour;
 pub use suite::{Verdict, run, verdicts};
 pub use target::Target;

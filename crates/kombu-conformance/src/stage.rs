@@ -56,6 +56,12 @@ impl Stage {
 
     /// A proxy before the broker, and the URL that leads through it.
     pub(crate) async fn proxy(&self) -> Result<(Proxy, String), Failure> {
+        if let Some(detour) = &self.target.detour {
+            let (host, port) = detour.broker(self.url()).await.map_err(Failure::new)?;
+            let proxy = Proxy::start(&host, port).await?;
+            let url = detour.through(self.url(), proxy.port()).await.map_err(Failure::new)?;
+            return Ok((proxy, url));
+        }
         let (host, port) =
             address::of(self.url()).ok_or_else(|| Failure::new("the case needs \"tcp\""))?;
         let proxy = Proxy::start(&host, port).await?;

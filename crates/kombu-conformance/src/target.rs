@@ -7,6 +7,7 @@ use kombu_core::transport::{Transport, TransportRegistry};
 
 use crate::address;
 use crate::control::{BrokerControl, CommandControl};
+use crate::detour::Detour;
 
 /// A transport and a broker to try it on.
 #[derive(Clone, Debug)]
@@ -16,6 +17,7 @@ pub struct Target {
     pub(crate) url: Result<String, Missing>,
     pub(crate) control: Option<Arc<dyn BrokerControl>>,
     pub(crate) checks_passwords: bool,
+    pub(crate) detour: Option<Arc<dyn Detour>>,
 }
 
 /// Why there is no broker.
@@ -59,6 +61,13 @@ impl Target {
         self
     }
 
+    /// How links go through a proxy. Default: the proxy stands for the URL's host and port.
+    #[must_use]
+    pub fn detour(mut self, detour: impl Detour) -> Self {
+        self.detour = Some(Arc::new(detour));
+        self
+    }
+
     /// Whether the broker refuses a wrong password. Default: if the URL has one.
     #[must_use]
     pub fn checks_passwords(mut self, checks: bool) -> Self {
@@ -89,6 +98,6 @@ impl Target {
     fn with_url(url: Result<String, Missing>, transport: impl Transport) -> Self {
         let checks_passwords =
             url.as_ref().is_ok_and(|url| address::with_password(url, "x").is_some());
-        Self { transport: Arc::new(transport), url, control: None, checks_passwords }
+        Self { transport: Arc::new(transport), url, control: None, checks_passwords, detour: None }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod probe;
 pub(crate) mod process;
+pub(crate) mod pyro;
 pub(crate) mod rabbitmq;
 pub(crate) mod redis;
 pub(crate) mod redis_cluster;
@@ -38,6 +39,7 @@ use crate::brokers::mariadb::MariaDb;
 use crate::brokers::node::{Node, Ports};
 use crate::brokers::postgres::Postgres;
 use crate::brokers::process::Process;
+use crate::brokers::pyro::Pyro;
 use crate::brokers::rabbitmq::RabbitMq;
 use crate::brokers::redis::Redis;
 use crate::brokers::redis_cluster::RedisCluster;
@@ -54,6 +56,7 @@ pub(crate) const TRANSPORTS: &[Transport] = &[
     Transport { name: "sql", brokers: &[&Postgres, &MariaDb] },
     Transport { name: "etcd", brokers: &[&Etcd, &EtcdCluster] },
     Transport { name: "zookeeper", brokers: &[&ZooKeeper, &ZooKeeperEnsemble] },
+    Transport { name: "pyro", brokers: &[&Pyro] },
 ];
 
 /// A transport crate, `kombu-transport-<name>`, and the brokers it is tested on.

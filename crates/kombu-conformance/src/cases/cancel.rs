@@ -106,7 +106,11 @@ async fn deliveries_can_be_settled_after_close(stage: &Stage) -> Outcome {
     size_becomes(&connection, queue.name(), 2).await?;
     held.ack_confirmed().await?;
     size_becomes(&connection, queue.name(), 2).await?;
-    assert_eq!(wait::get_ids(&connection.channel(), queue.name(), 2).await?, [1, 2]);
+    let mut ids = wait::get_ids(&connection.channel(), queue.name(), 2).await?;
+    if !stage.can.requeue_to_head {
+        ids.sort_unstable();
+    }
+    assert_eq!(ids, [1, 2]);
     Ok(connection.close().await?)
 }
 

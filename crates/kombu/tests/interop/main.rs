@@ -48,6 +48,26 @@ const TRANSPORTS: &[Transport] = &[
         also_with: &[("body_encoding", "utf-8")],
     },
     Transport {
+        name: "pyro",
+        python_lacks: &[
+            "at_least_once",
+            "empty_text",
+            "exchange_bindings",
+            "fanout",
+            "headers",
+            "redelivered",
+            "requeue_to_head",
+            "shared_bindings",
+            "shared_types",
+            "size_of_empty",
+            "topic_no_word",
+            // Messages are Python's values, not texts of JSON with its tags.
+            "typed_headers",
+        ],
+        options: &[],
+        also_with: &[("body_encoding", "utf-8")],
+    },
+    Transport {
         name: "redis",
         python_lacks: &[
             "early_fanout",
