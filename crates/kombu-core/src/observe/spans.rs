@@ -1,6 +1,7 @@
 //! The spans of a message's life.
 
-use tracing::{Span, field};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span, field};
 
 use super::meters;
 use crate::error::Result;
@@ -16,22 +17,26 @@ impl Publishing {
     /// Begins; the message gets its trace context.
     pub(crate) fn begin(transport: &'static str, publish: &mut Publish) -> Self {
         let properties = &publish.message.properties;
-        let span = tracing::info_span!(
-            target: TARGET,
-            "publish",
-            otel.name = format!("publish {}", destination(&publish.exchange, &publish.routing_key)),
-            otel.kind = "producer",
-            otel.status_code = field::Empty,
-            messaging.system = transport,
-            "messaging.operation.type" = "send",
-            messaging.operation.name = "publish",
-            messaging.destination.name = destination(&publish.exchange, &publish.routing_key),
-            messaging.rabbitmq.destination.routing_key = publish.routing_key.as_str(),
-            messaging.message.id = properties.message_id.as_deref(),
-            messaging.message.conversation_id = properties.correlation_id.as_deref(),
-            messaging.message.body.size = publish.message.body.len(),
-            "error.type" = field::Empty,
-        );
+        let span = if wanted(Level::INFO) {
+            tracing::info_span!(
+                target: TARGET,
+                "publish",
+                otel.name = format!("publish {}", destination(&publish.exchange, &publish.routing_key)),
+                otel.kind = "producer",
+                otel.status_code = field::Empty,
+                messaging.system = transport,
+                "messaging.operation.type" = "send",
+                messaging.operation.name = "publish",
+                messaging.destination.name = destination(&publish.exchange, &publish.routing_key),
+                messaging.rabbitmq.destination.routing_key = publish.routing_key.as_str(),
+                messaging.message.id = properties.message_id.as_deref(),
+                messaging.message.conversation_id = properties.correlation_id.as_deref(),
+                messaging.message.body.size = publish.message.body.len(),
+                "error.type" = field::Empty,
+            )
+        } else {
+            Span::none()
+        };
         #[cfg(feature = "opentelemetry")]
         super::context::inject(&span, &mut publish.message.properties.headers);
         Self { span, meter: meters::Publishing::begin(transport) }
@@ -79,22 +84,26 @@ impl Processing {
 /// The span of the work on a message, a child of the one that published it.
 pub(crate) fn process(transport: &'static str, delivery: &RawDelivery) -> Span {
     let properties = &delivery.message.properties;
-    let span = tracing::info_span!(
-        target: TARGET,
-        "process",
-        otel.name = format!("process {}", delivery.queue),
-        otel.kind = "consumer",
-        otel.status_code = field::Empty,
-        messaging.system = transport,
-        "messaging.operation.type" = "process",
-        messaging.operation.name = "process",
-        messaging.destination.name = &*delivery.queue,
-        messaging.rabbitmq.destination.routing_key = delivery.routing_key.as_str(),
-        messaging.message.id = properties.message_id.as_deref(),
-        messaging.message.conversation_id = properties.correlation_id.as_deref(),
-        messaging.message.body.size = delivery.message.body.len(),
-        "error.type" = field::Empty,
-    );
+    let span = if wanted(Level::INFO) {
+        tracing::info_span!(
+            target: TARGET,
+            "process",
+            otel.name = format!("process {}", delivery.queue),
+            otel.kind = "consumer",
+            otel.status_code = field::Empty,
+            messaging.system = transport,
+            "messaging.operation.type" = "process",
+            messaging.operation.name = "process",
+            messaging.destination.name = &*delivery.queue,
+            messaging.rabbitmq.destination.routing_key = delivery.routing_key.as_str(),
+            messaging.message.id = properties.message_id.as_deref(),
+            messaging.message.conversation_id = properties.correlation_id.as_deref(),
+            messaging.message.body.size = delivery.message.body.len(),
+            "error.type" = field::Empty,
+        )
+    } else {
+        Span::none()
+    };
     #[cfg(feature = "opentelemetry")]
     super::context::adopt(&span, &properties.headers);
     span
@@ -106,20 +115,22 @@ pub(crate) fn received(
     delivery: &RawDelivery,
     no_ack: bool,
 ) -> meters::InFlight {
-    drop(tracing::debug_span!(
-        target: TARGET,
-        "receive",
-        otel.name = format!("receive {}", delivery.queue),
-        otel.kind = "client",
-        messaging.system = transport,
-        "messaging.operation.type" = "receive",
-        messaging.operation.name = "consume",
-        messaging.destination.name = &*delivery.queue,
-        messaging.rabbitmq.destination.routing_key = delivery.routing_key.as_str(),
-        messaging.rabbitmq.message.delivery_tag = delivery.tag.0,
-        messaging.message.id = delivery.message.properties.message_id.as_deref(),
-        messaging.message.body.size = delivery.message.body.len(),
-    ));
+    if wanted(Level::DEBUG) {
+        drop(tracing::debug_span!(
+            target: TARGET,
+            "receive",
+            otel.name = format!("receive {}", delivery.queue),
+            otel.kind = "client",
+            messaging.system = transport,
+            "messaging.operation.type" = "receive",
+            messaging.operation.name = "consume",
+            messaging.destination.name = &*delivery.queue,
+            messaging.rabbitmq.destination.routing_key = delivery.routing_key.as_str(),
+            messaging.rabbitmq.message.delivery_tag = delivery.tag.0,
+            messaging.message.id = delivery.message.properties.message_id.as_deref(),
+            messaging.message.body.size = delivery.message.body.len(),
+        ));
+    }
     meters::InFlight::begin(transport, &delivery.queue, no_ack)
 }
 
@@ -130,17 +141,25 @@ pub(crate) fn settled(transport: &'static str, tag: DeliveryTag, outcome: Outcom
         Outcome::Reject => "reject",
         Outcome::Requeue => "requeue",
     };
-    drop(tracing::debug_span!(
-        target: TARGET,
-        "settle",
-        otel.name = name,
-        otel.kind = "client",
-        messaging.system = transport,
-        "messaging.operation.type" = "settle",
-        messaging.operation.name = name,
-        messaging.rabbitmq.message.delivery_tag = tag.0,
-    ));
+    if wanted(Level::DEBUG) {
+        drop(tracing::debug_span!(
+            target: TARGET,
+            "settle",
+            otel.name = name,
+            otel.kind = "client",
+            messaging.system = transport,
+            "messaging.operation.type" = "settle",
+            messaging.operation.name = name,
+            messaging.rabbitmq.message.delivery_tag = tag.0,
+        ));
+    }
     meters::settled(transport, name);
+}
+
+/// Whether anybody may want spans of a level. Where some crate of the program turns the feature
+/// `log` of `tracing` on, a span that nobody wants would be written out for a log all the same.
+fn wanted(level: Level) -> bool {
+    level <= LevelFilter::current()
 }
 
 fn failed(span: &Span, kind: &dyn std::fmt::Debug) {
