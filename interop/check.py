@@ -34,6 +34,8 @@ REDIS_LACKS = {"early-fanout", "empty-size"}
 ZOOKEEPER_LACKS = {"early-fanout", "empty-size"}
 # What SQL lacks beside: fanout.
 SQL_LACKS = {"early-fanout"}
+# What MongoDB lacks beside: queues of fanout exchanges miss what comes while others have messages.
+MONGODB_LACKS = {"early-fanout"}
 # Where exchanges and bindings are those of a process, so that senders must declare the queues, too.
 LOCAL_TABLES = ("sqla", "sqlalchemy", "zookeeper")
 
@@ -405,6 +407,8 @@ def main():
         lacks |= ZOOKEEPER_LACKS
     if scheme in ("sqla", "sqlalchemy"):
         lacks |= SQL_LACKS
+    if scheme == "mongodb":
+        lacks |= MONGODB_LACKS
     sender, receiver = Client(peer(url, options)), Client(peer(url, options))
     about = sender.ask("about")
     print(f"kombu {about['kombu']}, {about['driver']}, server {about['server'] or 'none'}")

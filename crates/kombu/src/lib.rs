@@ -12,6 +12,8 @@ pub mod transports {
     pub use kombu_transport_filesystem as filesystem;
     #[cfg(feature = "memory")]
     pub use kombu_transport_memory as memory;
+    #[cfg(feature = "mongodb")]
+    pub use kombu_transport_mongodb as mongodb;
     #[cfg(feature = "redis")]
     pub use kombu_transport_redis as redis;
     #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
@@ -33,6 +35,8 @@ pub mod transports {
         let registry = registry.with(filesystem::FilesystemTransport::new());
         #[cfg(feature = "memory")]
         let registry = registry.with(memory::MemoryTransport::shared());
+        #[cfg(feature = "mongodb")]
+        let registry = registry.with(mongodb::MongodbTransport::new());
         #[cfg(feature = "redis")]
         let registry = registry.with(redis::RedisTransport::new());
         #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]

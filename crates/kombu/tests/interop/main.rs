@@ -48,6 +48,25 @@ const TRANSPORTS: &[Transport] = &[
         also_with: &[("body_encoding", "utf-8")],
     },
     Transport {
+        name: "mongodb",
+        python_lacks: &[
+            "at_least_once",
+            "early_fanout",
+            "empty_text",
+            // On FerretDB, which closes its cursor for good.
+            "fanout",
+            "message_expiration",
+            "queue_expires",
+            "queue_message_ttl",
+            "redelivered",
+            "requeue_to_head",
+            "shared_types",
+            "topic_no_word",
+        ],
+        options: &[],
+        also_with: &[],
+    },
+    Transport {
         name: "redis",
         python_lacks: &[
             "early_fanout",
