@@ -112,8 +112,10 @@ async fn make_marks(core: &Core, returns: &[Return]) -> Result<()> {
             bytes += marked.len();
             update.insert("$set", doc! { "payload": marked });
         }
-        // Whoever has it by now: it was delivered.
-        updates.push(doc! { "q": { "_id": &back.id }, "u": update });
+        // Whoever has it by now: it was delivered. All with that id, which is one, since FerretDB
+        // keeps a connection to its database for each update of one document until the last is
+        // done, and has 100 of them.
+        updates.push(doc! { "q": { "_id": &back.id }, "u": update, "multi": true });
         if bytes >= MOST_BYTES || at + 1 == returns.len() {
             bytes = 0;
             let updates = std::mem::take(&mut updates);
