@@ -250,7 +250,7 @@ impl Core {
     }
 
     /// Notes the loss of the link if an error means it.
-    fn judge(&self, error: Error) -> Error {
+    pub(crate) fn judge(&self, error: Error) -> Error {
         if error.scope() == Scope::Connection {
             self.lose(&error);
         }

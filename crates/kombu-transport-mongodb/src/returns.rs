@@ -81,8 +81,8 @@ async fn find(core: &Core, filter: Document) -> Result<Vec<Return>> {
     let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
     core.call(async move {
         let fields = doc! { "payload": 1, "claim": 1 };
-        // The last ones first: who takes some meanwhile gets none that is behind others.
-        let order = doc! { "priority": -1, "_id": -1 };
+        // The first ones first: who takes some meanwhile gets those that are before the others.
+        let order = doc! { "priority": 1, "_id": 1 };
         let mut cursor = messages.find(filter).sort(order).projection(fields).limit(limit).await?;
         let mut returns = Vec::new();
         while cursor.advance().await? {

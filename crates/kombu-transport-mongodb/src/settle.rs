@@ -91,7 +91,9 @@ pub(crate) async fn settle(core: &Core, batch: &[Settlement<Receipt>]) -> Vec<Re
     answers
 }
 
-/// Extends the time of what is held.
+/// Extends the time of what is held. If it was over already, and others have some of it by now, the
+/// program has slept: the link is given up, as a broker would do it, so that what is held here in
+/// vain does not fill the consumers' windows.
 pub(crate) async fn renew(core: &Core, receipts: &[Receipt]) -> Result<()> {
     let held = receipts.iter().enumerate().filter_map(|(at, receipt)| match receipt {
         Receipt::Stored(held) => Some((at, held)),
@@ -99,6 +101,7 @@ pub(crate) async fn renew(core: &Core, receipts: &[Receipt]) -> Result<()> {
     });
     let lease = core.options.visibility_timeout;
     let renewals = by_token(held).into_iter().map(|(token, places)| async move {
+        let late = places.iter().any(|(_, held)| !held.is_sure());
         let until = Instant::now() + lease;
         let filter = doc! { "_id": { "$in": ids(&places) }, "claim.token": token };
         let update = doc! { "$set": { "claim.until": core.clock.after(lease) } };
@@ -109,6 +112,11 @@ pub(crate) async fn renew(core: &Core, receipts: &[Receipt]) -> Result<()> {
         for (_, held) in &places {
             let kept = kept.as_ref().is_none_or(|kept| kept.contains(&held.id));
             held.set_until(kept.then_some(until));
+        }
+        if late && kept.is_some_and(|kept| kept.len() < places.len()) {
+            return Err(core.judge(Error::lost(format!(
+                "messages were not renewed for more than {lease:?}, and others have them"
+            ))));
         }
         Ok(())
     });
