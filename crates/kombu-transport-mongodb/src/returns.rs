@@ -72,7 +72,9 @@ fn filter(core: &Core, which: &Which) -> Document {
             doc! { "_id": { "$in": ids }, "claim.token": { "$in": tokens } }
         }
         Which::OwnedBy(owner) => record::held(doc! { "claim.owner": owner }),
-        Which::Abandoned => doc! { "queue": Bson::Null, "claim.until": { "$lte": core.clock.now() } },
+        Which::Abandoned => {
+            doc! { "queue": Bson::Null, "claim.until": { "$lte": core.clock.now() } }
+        }
     }
 }
 

@@ -132,8 +132,10 @@ async fn with_ttl_python_and_rust_write_the_same_times() -> Outcome {
         "{stored:?}"
     );
     // The last one is over at once: none but the server would keep it from Python.
-    until("a message to expire", async || connection.size(queue.name()).await.is_ok_and(|n| n == 4))
-        .await;
+    until("a message to expire", async || {
+        connection.size(queue.name()).await.is_ok_and(|n| n == 4)
+    })
+    .await;
     assert_eq!(python.consume(queue.name(), 2, "ack", 20.0).await?, [json!(1), json!(2)]);
     let mut consumer = connection.consumer(&queue).start().await?;
     assert_eq!(kombu_conformance::kit::numbers(&mut consumer, 2).await?, [3, 4]);

@@ -53,8 +53,6 @@ const TRANSPORTS: &[Transport] = &[
             "at_least_once",
             "early_fanout",
             "empty_text",
-            // On FerretDB, which closes its cursor for good.
-            "fanout",
             "message_expiration",
             "queue_expires",
             "queue_message_ttl",
