@@ -3,6 +3,10 @@
 // It is built inside FerretDB's own source, since its authentication is not part of the embeddable package.
 // FerretDB reads a document and writes it back in two steps, so that two clients can take the same one, which
 // MongoDB never lets happen. A gate in front of it lets one such command at a time pass.
+//
+// The patch beside this lets it find documents by its indexes instead of reading all, keep the cursors open that wait for
+// more without asking all the time, take the option expireAfterSeconds (it deletes nothing), end a login at the step at
+// which MongoDB ends it, and number documents of capped collections anew after a restart.
 package main
 
 import (
