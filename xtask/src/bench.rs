@@ -11,7 +11,12 @@ use crate::python;
 
 /// Runs the command.
 pub(crate) fn run(flags: &Bench, interrupt: &Interrupt) -> Result<()> {
-    let chosen = transports(&flags.transports)?;
+    // What crates weigh takes no broker.
+    let named: Vec<_> = flags.transports.iter().filter(|name| *name != "weight").cloned().collect();
+    let chosen = match named.is_empty() && !flags.transports.is_empty() {
+        true => Vec::new(),
+        false => transports(&named)?,
+    };
     // It compares with the driver of etcd, too.
     install::protoc()?;
     let interpreter = python::interpreter()?;

@@ -82,7 +82,7 @@ pub(crate) struct StartBrokers {
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// The transports to compare; all if none is named.
+    /// The transports to compare, and `weight` for what crates weigh; all if none is named.
     pub(crate) transports: Vec<String>,
     /// Where the brokers come from [default: docker if an engine answers, else local].
     #[arg(long, value_enum)]

@@ -63,6 +63,8 @@ pub(crate) enum Part {
     Filesystem,
     /// Redis, against fred; also the memory that clients take.
     Redis,
+    /// SQLite, against sqlx.
+    Sql,
     /// etcd, against etcd-client.
     Etcd,
     /// `ZooKeeper`, against zookeeper-client.
@@ -95,6 +97,7 @@ impl Flags {
             Part::Amqp,
             Part::Filesystem,
             Part::Redis,
+            Part::Sql,
             Part::Etcd,
             Part::Zookeeper,
             Part::Weight,
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn everything_is_measured_unless_something_is_named() {
-        assert_eq!(Flags::parse_from(["kombu-bench"]).parts().len(), 7);
+        assert_eq!(Flags::parse_from(["kombu-bench"]).parts(), Part::value_variants());
         assert_eq!(Flags::parse_from(["kombu-bench", "amqp"]).parts(), [Part::Amqp]);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) async fn describe(peer: Option<&Peer>) -> Vec<(String, String)> {
         ("load before".to_owned(), load()),
         ("kombu".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    for name in ["amqprs", "lapin", "fred", "etcd-client", "zookeeper-client", "tokio"] {
+    for name in ["amqprs", "lapin", "fred", "sqlx", "etcd-client", "zookeeper-client", "tokio"] {
         facts.push((name.to_owned(), locked(name)));
     }
     if let Some(peer) = peer {

@@ -24,6 +24,7 @@ mod report;
 mod resident;
 mod rounds;
 mod sample;
+mod sql;
 mod stage;
 mod weight;
 mod work;
@@ -112,6 +113,11 @@ async fn measure(
         Part::Filesystem => {
             let folders = files::Ground::make()?;
             report.cases.extend(rounds::run(folders.cases(peer), plan).await?);
+            return Ok(());
+        }
+        Part::Sql => {
+            let database = sql::Ground::make()?;
+            report.cases.extend(rounds::run(database.cases(peer), plan).await?);
             return Ok(());
         }
         Part::Etcd => {

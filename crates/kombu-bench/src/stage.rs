@@ -9,6 +9,7 @@ use crate::amqp::stage::AmqpStage;
 use crate::etcd::stage::EtcdStage;
 use crate::files::stage::FilesStage;
 use crate::redis::stage::RedisStage;
+use crate::sql::stage::SqlStage;
 use crate::zookeeper::stage::ZooKeeperStage;
 
 /// A connection of its own to a broker.
@@ -36,6 +37,7 @@ pub(crate) async fn open(url: &str) -> Result<Box<dyn Stage>> {
         "etcd" => Box::new(EtcdStage::open(url).await?),
         "filesystem" => Box::new(FilesStage::open(url)?),
         "redis" | "rediss" => Box::new(RedisStage::open(url).await?),
+        "sqla+sqlite" => Box::new(SqlStage::open(url).await?),
         "zookeeper" => Box::new(ZooKeeperStage::open(url).await?),
         _ => Box::new(AmqpStage::open(url).await?),
     })

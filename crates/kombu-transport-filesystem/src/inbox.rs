@@ -87,11 +87,17 @@ impl Inbox {
     /// Takes what is there of the queues that are wanted. Blocks.
     pub(crate) fn take(&self, wants: &[Want]) -> Result<Taken> {
         let claims = self.claims()?;
-        let alarm = self.alarm();
-        let trust = if alarm.is_some() { TRUST } else { self.poll };
-        let notices = alarm.as_deref().map(Alarm::notices);
-        let queues = wants.iter().map(|want| &want.queue);
-        lock(&self.index).refresh(&self.folders.inbox, notices, trust, queues)?;
+        let (alarm, trust) = loop {
+            let alarm = self.alarm();
+            let trust = if alarm.is_some() { TRUST } else { self.poll };
+            let notices = alarm.as_deref().map(Alarm::notices);
+            let queues = wants.iter().map(|want| &want.queue);
+            lock(&self.index).refresh(&self.folders.inbox, notices, trust, queues)?;
+            // Another folder may have the name by now.
+            if !notices.is_some_and(Notices::have_ended) {
+                break (alarm, trust);
+            }
+        };
         let mut taking =
             Taking { inbox: self, claims, claimed: Vec::new(), bytes: 0, buffer: Vec::new() };
         let mut failed = None;
@@ -180,8 +186,12 @@ impl Inbox {
         }
     }
 
-    /// Forgets what has not been asked for in a while.
+    /// Forgets what has not been asked for in a while, and sees to it that the right folder is
+    /// watched.
     pub(crate) fn tidy(&self) {
+        if let Watched::By(alarm) = &*lock(&self.alarm) {
+            alarm.notices().compare(&self.folders.inbox);
+        }
         lock(&self.index).forget_unused(UNUSED);
     }
 

@@ -64,6 +64,10 @@ impl Index {
                 self.listen(notices);
             }
         }
+        if notices.is_some_and(Notices::have_ended) {
+            // Nobody tells what comes after this listing.
+            self.listed = None;
+        }
         Ok(())
     }
 

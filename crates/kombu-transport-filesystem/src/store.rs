@@ -266,15 +266,19 @@ mod tests {
 
         /// A store that hears of nothing, and looks every 20 ms.
         async fn unwatched(&self) -> FilesystemStore {
+            let store = self.store().await;
+            store.inbox.never_watch();
+            store
+        }
+
+        async fn store(&self) -> FilesystemStore {
             let options = FilesystemOptions {
                 data_folder_in: self.0.clone(),
                 data_folder_out: self.0.clone(),
                 control_folder: self.0.join("control"),
                 ..FilesystemOptions::default()
             };
-            let store = FilesystemStore::open(options, Duration::from_millis(20)).await.unwrap();
-            store.inbox.never_watch();
-            store
+            FilesystemStore::open(options, Duration::from_millis(20)).await.unwrap()
         }
 
         /// Writes a message as Kombu does.
@@ -332,5 +336,31 @@ mod tests {
         assert!(again[0].redelivered && !again[1].redelivered);
         assert_eq!(bodies(&claim(&store, 9).await), [&b"3_c"[..], b"10_d"]);
         store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_replaced_at_once_is_watched_like_the_first() {
+        let folder = Folder::new("replaced");
+        let store = folder.store().await;
+        folder.write("1_a");
+        assert_eq!(bodies(&claim(&store, 1).await), [b"1_a"]);
+        // Before anyone looks at the first one again.
+        let old = Folder(folder.0.with_extension("old"));
+        fs::rename(&folder.0, &old.0).unwrap();
+        fs::create_dir(&folder.0).unwrap();
+        let (claimed, ()) = tokio::join!(claim(&store, 1), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            folder.write("2_b");
+        });
+        assert_eq!(bodies(&claimed), [b"2_b"]);
+        // Its lock is held by the store, which keeps the system from telling of the end.
+        fs::remove_dir_all(&folder.0).unwrap();
+        fs::create_dir(&folder.0).unwrap();
+        let (claimed, ()) = tokio::join!(claim(&store, 1), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            store.maintain(&Interrupt::new()).await.unwrap();
+            folder.write("3_c");
+        });
+        assert_eq!(bodies(&claimed), [b"3_c"]);
     }
 }

@@ -1,7 +1,6 @@
 //! Whether a link lives, and why it does not.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use kombu_core::{Error, Result};
 use tokio::sync::watch;
@@ -11,19 +10,15 @@ use tokio::task::AbortHandle;
 pub(crate) struct Life {
     end: watch::Sender<Option<Arc<Error>>>,
     hook: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    closed: AtomicBool,
+    /// Done once the hook has run, or is not to run any more.
+    ended: Once,
     /// Ends the driver, and with it the socket.
     driving: AbortHandle,
 }
 
 impl Life {
     pub(crate) fn new(driving: AbortHandle) -> Self {
-        Self {
-            end: watch::Sender::new(None),
-            hook: OnceLock::new(),
-            closed: AtomicBool::new(false),
-            driving,
-        }
+        Self { end: watch::Sender::new(None), hook: OnceLock::new(), ended: Once::new(), driving }
     }
 
     /// Sets what is done first at its end, before anyone hears of it; the first one stays.
@@ -39,21 +34,20 @@ impl Life {
         }
     }
 
-    /// Ends it; the first reason stays.
+    /// Ends it; the first reason stays. When this returns, the hook has run, whoever ran it.
     pub(crate) fn end(&self, reason: Error) {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if let Some(hook) = self.hook.get() {
-            hook();
-        }
-        self.driving.abort();
-        self.end.send_replace(Some(Arc::new(reason)));
+        self.ended.call_once(|| {
+            if let Some(hook) = self.hook.get() {
+                hook();
+            }
+            self.driving.abort();
+            self.end.send_replace(Some(Arc::new(reason)));
+        });
     }
 
     /// Ends it in good order: nobody is to be told.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.ended.call_once(|| {});
     }
 
     pub(crate) async fn over(&self) -> Error {
@@ -64,5 +58,38 @@ impl Life {
                 .map_or_else(|| Error::lost("the link broke"), |error| error.duplicate()),
             Err(_) => Error::lost("the link broke"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_hears_of_the_end_before_the_hook_has_run() {
+        let life = Arc::new(Life::new(tokio::spawn(async {}).abort_handle()));
+        let (began, beginning) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = std::sync::Mutex::new(released);
+        life.on_end(move || {
+            began.send(()).unwrap();
+            let _dropped = released.lock().unwrap().recv();
+        });
+        let first = Arc::clone(&life);
+        let first = thread::spawn(move || first.end(Error::lost("first")));
+        beginning.recv().unwrap();
+        let second = Arc::clone(&life);
+        let second = thread::spawn(move || second.end(Error::lost("second")));
+        assert!(life.check().is_ok());
+        thread::sleep(Duration::from_millis(20));
+        assert!(!second.is_finished(), "it returned while the hook ran");
+        drop(release);
+        first.join().unwrap();
+        second.join().unwrap();
+        assert!(life.over().await.to_string().contains("first"));
     }
 }

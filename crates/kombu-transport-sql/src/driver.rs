@@ -104,8 +104,9 @@ impl Driver {
             Options::MySql(options) => {
                 use sqlx::ConnectOptions as _;
                 let mut session = options.connect().await.map_err(failure)?;
-                let level = Sql::from("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
-                session.plain(&level).await.map_err(failure)?;
+                for setting in SETTINGS {
+                    session.plain(&Sql::from(setting)).await.map_err(failure)?;
+                }
                 let number = number(&mut session, "SELECT CONNECTION_ID()").await?;
                 Ok((Box::new(session), number))
             }
@@ -226,3 +227,12 @@ fn tls(params: &ConnectParams) -> Result<Option<TlsOptions>> {
     }
     Ok(tls)
 }
+
+/// No gaps between rows are locked, and nothing is waited for that others have locked: it is done
+/// again a little later. Who does not wait takes part in no deadlock, which Kombu's transactions
+/// would be the victims of. (MySQL knows no shorter wait than a second.)
+#[cfg(feature = "mysql")]
+const SETTINGS: [&str; 2] = [
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION innodb_lock_wait_timeout = 0",
+];

@@ -185,8 +185,8 @@ async fn transact(
 /// The first pause before work is tried again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest such pause. Whoever comes seldom finds a busy SQLite file locked again and again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a good-bye may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);

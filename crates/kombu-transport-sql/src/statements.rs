@@ -140,14 +140,13 @@ impl Statements {
             look_first: fill(&format!(
                 "SELECT {{m}}.[id], {{m}}.[version] + 1, {{r}}.[priority], {{m}}.[payload] \
                  FROM {{r}} JOIN {{m}} ON {{m}}.[id] = {{r}}.[message_id] \
-                 WHERE {FIRST} LIMIT ? FOR UPDATE SKIP LOCKED"
+                 WHERE {FIRST} LIMIT ?"
             )),
             look_rest: fill(&format!(
                 "SELECT {{m}}.[id], {{m}}.[version] + 1, COALESCE((SELECT 0 FROM {{r}} WHERE \
                  {{r}}.[message_id] = {{m}}.[id]), -1), {{m}}.[payload] \
                  FROM {{m}} FORCE INDEX ([ix_{message}_ready]) \
-                 WHERE {{m}}.[timestamp] IS NULL AND {REST} LIMIT ? \
-                 FOR UPDATE SKIP LOCKED",
+                 WHERE {{m}}.[timestamp] IS NULL AND {REST} LIMIT ?",
                 message = names.message,
             )),
             dialect,
@@ -227,14 +226,14 @@ impl Statements {
         Step::new(&text.into(), vec![stamp.into(), list])
     }
 
-    /// Locks messages also where Kombu's query comes by, and passes over those that it waits for.
+    /// Locks those of some messages that wait still, and says how often each has changed.
     pub(crate) fn guard(&self, ids: &[i64]) -> Step {
         let (is_in, ids) = self.list(ids);
         let text = format!(
-            "SELECT [id] FROM {{m}}{{by_time}} WHERE [timestamp] IS NULL AND [id] {is_in} \
-             FOR UPDATE SKIP LOCKED"
+            "SELECT [id], [version] + 1 FROM {{m}}{{by_time}} \
+             WHERE [timestamp] IS NULL AND [visible] = true AND [id] {is_in} FOR UPDATE"
         );
-        Step::rows(&self.fill(&text), vec![ids], &[Column::Int])
+        Step::rows(&self.fill(&text), vec![ids], &[Column::Int, Column::Int])
     }
 
     /// Makes messages a holder's, after they were looked at and locked.

@@ -1,6 +1,6 @@
 //! Taking messages.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -100,7 +100,8 @@ async fn take_from(core: &Core, want: &Want, queue: i64) -> Result<Vec<Claimed<R
     Ok(claimed)
 }
 
-/// Takes messages where that needs more than one statement.
+/// Takes messages where that needs more than one statement: they are looked for without locks, so
+/// that no row is passed over which is locked for a moment only, and then exactly those are locked.
 async fn look_and_take(core: &Core, queue: i64, limit: i64) -> Result<Vec<Vec<Cell>>> {
     let statements = &core.statements;
     let args = || [queue, core.now(), limit].map(Arg::Int).to_vec();
@@ -128,9 +129,19 @@ async fn look_and_take(core: &Core, queue: i64, limit: i64) -> Result<Vec<Vec<Ce
         .into_iter();
     let (first, rest) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
     let guarded = found.next().unwrap_or_default();
-    let taken: HashSet<i64> = ids(&[guarded]).into_iter().collect();
-    let rows = first.rows.into_iter().chain(rest.rows);
-    Ok(rows.filter(|row| row.first().is_some_and(|id| taken.contains(&id.int()))).collect())
+    // By now others may have taken them and given them back, which their versions tell.
+    let taken: HashMap<i64, Cell> = guarded
+        .rows
+        .into_iter()
+        .filter_map(|row| <[Cell; 2]>::try_from(row).ok())
+        .map(|[id, version]| (id.int(), version))
+        .collect();
+    let mut rows: Vec<_> = first.rows.into_iter().chain(rest.rows).collect();
+    rows.retain_mut(|row| {
+        let [id, version, ..] = row.as_mut_slice() else { return false };
+        taken.get(&id.int()).map(|now| *version = now.clone()).is_some()
+    });
+    Ok(rows)
 }
 
 /// How many messages to take at once, so that large ones do not fill the memory.

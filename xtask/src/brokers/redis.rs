@@ -88,13 +88,17 @@ impl Broker for Redis {
 
     fn exports(&self, node: &Node) -> Vec<(&'static str, String)> {
         let (plain, tls) = (node.port("plain"), node.port("tls"));
-        let trust = node.tls.join("ca.pem").display().to_string();
+        let [trust, certificate, key] = ["ca.pem", "client.pem", "client.key"]
+            .map(|file| node.tls.join(file).display().to_string());
         let mut exports = vec![
             ("KOMBU_TEST_REDIS_URL", format!("redis://127.0.0.1:{plain}/0")),
             ("KOMBU_TEST_REDIS_ACL_URL", format!("redis://alice:alicepw@127.0.0.1:{plain}/1")),
             (
                 "KOMBU_TEST_REDIS_TLS_URL",
-                format!("rediss://alice:alicepw@localhost:{tls}/2?ssl_ca_certs={trust}"),
+                format!(
+                    "rediss://alice:alicepw@localhost:{tls}/2?ssl_ca_certs={trust}\
+                     &ssl_certfile={certificate}&ssl_keyfile={key}"
+                ),
             ),
         ];
         // That of a container is in the container.

@@ -131,12 +131,13 @@ fn none() -> String {
 }
 
 /// The contenders that the ratios of a case refer to.
-const BASES: [&str; 7] = [
+const BASES: [&str; 8] = [
     "raw amqprs",
     "raw etcd-client",
     "raw files",
     "raw fred, by hand",
     "raw fred",
+    "raw sqlx, batched",
     "raw zookeeper-client",
     "tokio channel and map",
 ];

@@ -438,14 +438,8 @@ struct Ready {
 }
 
 impl Ready {
-    async fn publish(self) -> Result<()> {
-        let result = self.publish_until_confirmed().await;
-        self.observed.end(&result);
-        result
-    }
-
     /// Sends until confirmed, on a new link when one breaks.
-    async fn publish_until_confirmed(&self) -> Result<()> {
+    async fn publish(&self) -> Result<()> {
         let mut pause = FIRST_PAUSE;
         let mut declared_again = false;
         loop {
@@ -462,7 +456,10 @@ impl Ready {
                 Err(error) if self.forget_missing(&error) && !declared_again => {
                     declared_again = true;
                 }
-                other => return other,
+                other => {
+                    self.observed.end(&other);
+                    return other;
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +17,9 @@ use super::{About, Notice};
 #[derive(Debug)]
 pub(crate) struct Notices {
     queue: OwnedFd,
+    watch: i32,
+    /// The device and the inode of the folder.
+    place: (u64, u64),
     ended: AtomicBool,
 }
 
@@ -39,8 +43,17 @@ impl Notices {
             About::Complete => WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO,
         };
         let own = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
-        inotify::add_watch(&queue, folder, what | own)?;
-        Ok(Some(Self { queue, ended: AtomicBool::new(false) }))
+        let place = place(folder)?;
+        let watch = inotify::add_watch(&queue, folder, what | own)?;
+        Ok(Some(Self { queue, watch, place, ended: AtomicBool::new(false) }))
+    }
+
+    /// Ends, and says so like anything else, if the folder is not the one that is listened to: of
+    /// one that was removed nothing is told as long as a file of it is open.
+    pub(crate) fn compare(&self, folder: &Path) {
+        if !place(folder).is_ok_and(|place| place == self.place) {
+            let _ended_already = inotify::remove_watch(&self.queue, self.watch);
+        }
     }
 
     /// Whether the folder is gone, as far as that was taken.
@@ -80,6 +93,11 @@ impl Notices {
             }
         }
     }
+}
+
+fn place(folder: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::metadata(folder)?;
+    Ok((found.dev(), found.ino()))
 }
 
 impl AsRawFd for Notices {

@@ -2,7 +2,8 @@
 
 use kombu_conformance::kit::{Outcome, next, until};
 use kombu_conformance::own_cases;
-use kombu_core::{Exchange, Queue};
+use kombu_core::{Connection, Exchange, Queue, RetryPolicy};
+use kombu_transport_redis::RedisTransport;
 use tokio::time::{Duration, Instant};
 
 use crate::ground::{URL, builder_for, connect, prefix, url};
@@ -10,6 +11,7 @@ use crate::raw::Raw;
 
 own_cases! {
     beside a_waiting_consumer_hears_of_every_priority_at_once [];
+    beside a_server_that_asks_for_certificates_gets_one ["KOMBU_TEST_REDIS_TLS_URL"];
     beside one_socket_does_it_all [];
     beside one_socket_behind_sentinels_does_it_all ["KOMBU_TEST_REDIS_SENTINEL_URL"];
     beside one_socket_for_each_node_of_a_cluster_does_it_all ["KOMBU_TEST_REDIS_CLUSTER_URL"];
@@ -37,6 +39,21 @@ async fn a_waiting_consumer_hears_of_every_priority_at_once() -> Outcome {
         connection.delete_queue(queue.name()).await?;
     }
     other.close().await?;
+    Ok(connection.close().await?)
+}
+
+async fn a_server_that_asks_for_certificates_gets_one() -> Outcome {
+    let with = url("KOMBU_TEST_REDIS_TLS_URL", "");
+    let (without, _) = with.split_once("&ssl_certfile=").ok_or("the URL has no certificate")?;
+    let connect = async |url: &str| {
+        let builder = Connection::builder(url).transport(RedisTransport::new());
+        builder.retry(RetryPolicy::once()).connect().await
+    };
+    let refused = connect(without).await.expect_err("nobody is let in without a certificate");
+    let text = refused.to_string();
+    assert!(text.contains("CertificateRequired") && !text.contains("alicepw"), "{text}");
+    let connection = connect(&with).await?;
+    connection.ping().await?;
     Ok(connection.close().await?)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kombu_core::{Binding, Connection, ErrorKind, Exchange, Queue};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{BACK, until_down, until_up};
 use crate::address;
@@ -214,7 +214,9 @@ async fn handlers_go_on_over_a_cut(stage: &Stage) -> Outcome {
     let queue = filled(stage, &other, 200).await?;
     let consumer = connection.consumer(&queue).prefetch(10).start().await?;
     let (handled, mut seen) = watch::channel(BTreeSet::new());
-    let working = consumer.run(4, std::future::pending(), move |delivery| {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async { drop(stopped.await) };
+    let working = consumer.run(4, stopped, move |delivery| {
         let handled = handled.clone();
         async move {
             let id: u64 = delivery.decode()?;
@@ -231,14 +233,19 @@ async fn handlers_go_on_over_a_cut(stage: &Stage) -> Outcome {
         }
         let all = |ids: &BTreeSet<u64>| ids.len() == 200;
         within(BACK, "all messages to be handled", seen.wait_for(all)).await??;
-        size_becomes(&other, queue.name(), 0).await
+        size_becomes(&other, queue.name(), 0).await?;
+        // Whoever is at the last ones ends in good order.
+        drop(stop);
+        Outcome::Ok(())
     };
-    tokio::select! {
-        ended = working => ended?,
-        cut = cutting => cut?,
-    }
+    let (ended, cut) = tokio::join!(working, cutting);
+    cut?;
+    ended?;
     connection.close().await?;
-    size_becomes(&other, queue.name(), 0).await?;
+    // Some may be here once more, since their acknowledgements did not arrive before a cut.
+    while let Some(again) = other.get(queue.name()).await? {
+        again.ack_confirmed().await?;
+    }
     Ok(other.close().await?)
 }
 
