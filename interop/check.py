@@ -36,6 +36,8 @@ ZOOKEEPER_LACKS = {"early-fanout", "empty-size"}
 PYRO_LACKS = {"early-fanout", "empty-size"}
 # What SQL lacks beside: fanout.
 SQL_LACKS = {"early-fanout"}
+# What MongoDB lacks beside: queues of fanout exchanges miss what comes while others have messages.
+MONGODB_LACKS = {"early-fanout"}
 # Where exchanges and bindings are those of a process, so that senders must declare the queues, too.
 LOCAL_TABLES = ("pyro", "sqla", "sqlalchemy", "zookeeper")
 
@@ -409,8 +411,14 @@ def main():
         lacks |= PYRO_LACKS
     if scheme in ("sqla", "sqlalchemy"):
         lacks |= SQL_LACKS
-    sender, receiver = Client(peer(url, options)), Client(peer(url, options))
+    if scheme == "mongodb":
+        lacks |= MONGODB_LACKS
+        # Kombu skips as many messages of an exchange as the collection has of all.
+        options = {"broadcast_collection": unique("broadcast")}
+    sender = Client(peer(url, options))
+    # It is connected when it answers: two at once would both make the collections of MongoDB, and one would fail.
     about = sender.ask("about")
+    receiver = Client(peer(url, options))
     print(f"kombu {about['kombu']}, {about['driver']}, server {about['server'] or 'none'}")
     cases = Cases(sender, receiver, scheme in LOCAL_TABLES)
     passed = failed = ignored = 0

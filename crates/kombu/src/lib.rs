@@ -12,6 +12,8 @@ pub mod transports {
     pub use kombu_transport_filesystem as filesystem;
     #[cfg(feature = "memory")]
     pub use kombu_transport_memory as memory;
+    #[cfg(feature = "mongodb")]
+    pub use kombu_transport_mongodb as mongodb;
     #[cfg(feature = "pyro")]
     pub use kombu_transport_pyro as pyro;
     #[cfg(feature = "redis")]
@@ -35,6 +37,8 @@ pub mod transports {
         let registry = registry.with(filesystem::FilesystemTransport::new());
         #[cfg(feature = "memory")]
         let registry = registry.with(memory::MemoryTransport::shared());
+        #[cfg(feature = "mongodb")]
+        let registry = registry.with(mongodb::MongodbTransport::new());
         #[cfg(feature = "pyro")]
         let registry = registry.with(pyro::PyroTransport::new());
         #[cfg(feature = "redis")]

@@ -13,18 +13,18 @@ const BASE: &str = "base";
 
 /// Installs those brokers that are missing.
 pub(crate) fn brokers(brokers: &[&'static dyn Broker]) -> Result<()> {
-    let missing: Vec<_> =
-        brokers.iter().filter(|broker| !broker.installed()).map(|broker| broker.name()).collect();
-    if missing.is_empty() {
-        return Ok(());
+    let mut missing = Vec::new();
+    for broker in brokers.iter().filter(|broker| !broker.installed()) {
+        if !broker.build()? {
+            missing.push(broker.name());
+        }
     }
-    packages(&missing)?;
+    if !missing.is_empty() {
+        packages(&missing)?;
+    }
     for broker in brokers {
         if !broker.installed() {
-            bail!(
-                "the packages of {} are installed, its programs are not where they should be",
-                broker.name()
-            );
+            bail!("{} is installed, its programs are not where they should be", broker.name());
         }
     }
     Ok(())

@@ -1,16 +1,19 @@
 //! The brokers that the tests run against, in one table.
 //!
 //! A new broker is a type that implements [`Broker`], an entry in [`TRANSPORTS`], a service in
-//! `docker-compose.yml` and a line in `ci/packages.list`, each under the broker's name.
+//! `docker-compose.yml` and a line in `ci/packages.list`, each under the broker's name. One that Debian has no package
+//! of has no such line, and builds its programs itself.
 
 pub(crate) mod compose_file;
 pub(crate) mod control;
 pub(crate) mod docker;
 pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
+pub(crate) mod ferretdb;
 pub(crate) mod folder;
 pub(crate) mod install;
 pub(crate) mod mariadb;
+pub(crate) mod mongodb;
 pub(crate) mod node;
 pub(crate) mod ports;
 pub(crate) mod postgres;
@@ -36,6 +39,7 @@ use rustix::process::Signal;
 use crate::brokers::etcd::Etcd;
 use crate::brokers::etcd_cluster::EtcdCluster;
 use crate::brokers::mariadb::MariaDb;
+use crate::brokers::mongodb::{MongoDb, MongoDbSecured};
 use crate::brokers::node::{Node, Ports};
 use crate::brokers::postgres::Postgres;
 use crate::brokers::process::Process;
@@ -54,6 +58,7 @@ pub(crate) const TRANSPORTS: &[Transport] = &[
     Transport { name: "amqp", brokers: &[&RabbitMq] },
     Transport { name: "redis", brokers: &[&Redis, &RedisSentinel, &RedisCluster] },
     Transport { name: "sql", brokers: &[&Postgres, &MariaDb] },
+    Transport { name: "mongodb", brokers: &[&MongoDb, &MongoDbSecured] },
     Transport { name: "etcd", brokers: &[&Etcd, &EtcdCluster] },
     Transport { name: "zookeeper", brokers: &[&ZooKeeper, &ZooKeeperEnsemble] },
     Transport { name: "pyro", brokers: &[&Pyro] },
@@ -104,6 +109,11 @@ pub(crate) trait Broker: Debug + Sync {
 
     /// Whether its programs are on this machine.
     fn installed(&self) -> bool;
+
+    /// Builds its programs where Debian has no package of them; false where it has.
+    fn build(&self) -> Result<bool> {
+        Ok(false)
+    }
 
     /// The names of the ports that clients use; in `docker-compose.yml` they are `KOMBU_<BROKER>_<NAME>_PORT`.
     fn published_ports(&self) -> &'static [&'static str];

@@ -29,6 +29,9 @@ mod here {
     /// Programs that went silent are given up after two seconds.
     pub(crate) const IMPATIENT: &str = "lease_ttl=2";
 
+    /// How many messages a long queue has.
+    pub(crate) const BACKLOG: usize = 100_000;
+
     pub(crate) fn transport() -> EtcdTransport {
         EtcdTransport::new()
     }

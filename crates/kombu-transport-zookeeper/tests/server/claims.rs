@@ -198,11 +198,11 @@ async fn one_consumer_gets_messages_in_order() -> Outcome {
     Ok(to.close().await?)
 }
 
-/// With 100,000 messages behind and with none; how long it takes is said beside the results. The
-/// number is that of `KOMBU_TEST_BACKLOG`.
+/// With many messages behind and with none; how long it takes is said beside the results. The
+/// number is that of `KOMBU_TEST_BACKLOG`, or the transport's.
 async fn a_long_queue_is_consumed_in_order() -> Outcome {
     const SOME: u64 = 2000;
-    let backlog = u64::try_from(count("KOMBU_TEST_BACKLOG", 100_000)?)?;
+    let backlog = u64::try_from(count("KOMBU_TEST_BACKLOG", here::BACKLOG)?)?;
     let connection = connect().await?;
     for behind in [0, backlog] {
         let queue = queue("backlog");

@@ -26,6 +26,9 @@ mod here {
     /// Programs that went silent are given up after two seconds.
     pub(crate) const IMPATIENT: &str = "session_timeout=2";
 
+    /// How many messages a long queue has.
+    pub(crate) const BACKLOG: usize = 100_000;
+
     pub(crate) fn transport() -> ZooKeeperTransport {
         ZooKeeperTransport::new()
     }

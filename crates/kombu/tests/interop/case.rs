@@ -11,7 +11,7 @@ use crate::side::Language;
 pub(crate) type Act = for<'a> fn(&'a mut Pair) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
 /// Needs that are no capability of a broker, but of Python's Kombu on it.
-pub(crate) const PYTHON_ONLY: [&str; 7] = [
+pub(crate) const PYTHON_ONLY: [&str; 8] = [
     // Headers may be bytes, times and decimals.
     "typed_headers",
     // The `#` of a topic matches no word, too.
@@ -24,6 +24,8 @@ pub(crate) const PYTHON_ONLY: [&str; 7] = [
     "shared_types",
     // A queue of a fanout exchange keeps what comes before anyone consumes from it.
     "early_fanout",
+    // It gets all that comes, whatever came to other exchanges.
+    "own_fanout",
     // What Python publishes is in order, however fast it follows.
     "publishing_order",
 ];

@@ -48,6 +48,25 @@ const TRANSPORTS: &[Transport] = &[
         also_with: &[("body_encoding", "utf-8")],
     },
     Transport {
+        name: "mongodb",
+        python_lacks: &[
+            "at_least_once",
+            "early_fanout",
+            "empty_text",
+            "message_expiration",
+            "own_fanout",
+            "queue_expires",
+            "queue_message_ttl",
+            "redelivered",
+            "requeue_to_head",
+            "shared_types",
+            "topic_no_word",
+        ],
+        // Python skips as many messages of an exchange as the collection has of all.
+        options: &[("broadcast_collection", "interop.broadcast")],
+        also_with: &[],
+    },
+    Transport {
         name: "pyro",
         python_lacks: &[
             "at_least_once",

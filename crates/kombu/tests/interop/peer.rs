@@ -21,21 +21,20 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts a peer; it connects on its own.
     pub(crate) fn start(ground: &Ground) -> Result<Self> {
-        let mut process =
-            Command::new(&ground.python)
-                .arg(&ground.peer)
-                .arg(&ground.bare_url)
-                .args(
-                    ground.transport.options.iter().flat_map(|(name, value)| {
-                        ["--option".to_owned(), format!("{name}={value}")]
-                    }),
-                )
-                // Nothing is left in the checkout.
-                .env("PYTHONDONTWRITEBYTECODE", "1")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()?;
+        let mut process = Command::new(&ground.python)
+            .arg(&ground.peer)
+            .arg(&ground.bare_url)
+            .args(ground.transport.options.iter().flat_map(|(name, value)| {
+                // A word that is no JSON is a text.
+                let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
+                ["--option".to_owned(), format!("{name}={value}")]
+            }))
+            // Nothing is left in the checkout.
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
         let missing = || Failure::own("the peer has no pipe");
         let requests = process.stdin.take().ok_or_else(missing)?;
         let answers = process.stdout.take().ok_or_else(missing)?;

@@ -17,7 +17,7 @@ use crate::side::{Language, PATIENCE};
 
 cases! {
     direct_mailbox ["direct", "shared_bindings"];
-    fanout_mailbox ["fanout", "shared_bindings"];
+    fanout_mailbox ["fanout", "own_fanout", "shared_bindings"];
 }
 
 async fn direct_mailbox(pair: &mut Pair) -> Result<()> {
