@@ -414,7 +414,7 @@ def main():
     if scheme == "mongodb":
         lacks |= MONGODB_LACKS
         # Kombu skips as many messages of an exchange as the collection has of all.
-        options = {"broadcast_collection": unique("broadcast")}
+        options["broadcast_collection"] = unique("broadcast")
     sender = Client(peer(url, options))
     # It is connected when it answers: two at once would both make the collections of MongoDB, and one would fail.
     about = sender.ask("about")

@@ -142,7 +142,7 @@ fn exchanges(core: &Core) -> Vec<String> {
 
 fn wake(core: &Core, queues: &[Arc<str>]) {
     for queue in queues {
-        core.hub.waiters.changed(queue);
+        core.hub.waiters.wake_queue(queue);
     }
 }
 

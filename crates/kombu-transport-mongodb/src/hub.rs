@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kombu_virtual::Waiters;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::Ids;
 use crate::estate::Estates;
 use crate::fanout::{FanQueue, Fanouts};
-use crate::waiters::Waiters;
 
 /// What all connections of a transport share.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl Shared {
 /// What all connections to one database share.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Waiters<Arc<str>>,
     pub(crate) fanouts: Fanouts,
     /// Changes when something was published to a fanout exchange, or a queue was bound to one.
     pub(crate) pulse: watch::Sender<u64>,

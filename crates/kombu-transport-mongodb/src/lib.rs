@@ -18,7 +18,6 @@ mod settle;
 mod store;
 mod topology;
 mod transport;
-mod waiters;
 mod watch;
 
 pub use options::MongodbOptions;

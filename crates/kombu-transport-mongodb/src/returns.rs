@@ -58,7 +58,7 @@ pub(crate) async fn give_back(core: &Core, which: &Which, mark: bool) -> Result<
             let updated =
                 core.call(async move { messages.update_many(of_queue, update).await }).await?;
             moved += updated.modified_count;
-            core.hub.waiters.changed(&queue);
+            core.hub.waiters.wake_queue(&queue);
         }
         if count < PAGE || moved == before {
             return Ok(moved);

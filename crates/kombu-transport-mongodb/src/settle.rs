@@ -61,7 +61,7 @@ pub(crate) async fn settle(core: &Core, batch: &[Settlement<Receipt>]) -> Vec<Re
         match (&settlement.receipt, settlement.outcome) {
             (Receipt::Fanout(queue, number), Outcome::Requeue) => {
                 queue.put_back(*number, settlement.delivered);
-                core.hub.waiters.changed(&settlement.queue);
+                core.hub.waiters.wake_queue(&settlement.queue);
             }
             (Receipt::Fanout(queue, number), _) => queue.forget(*number),
             (Receipt::Stored(held), Outcome::Requeue) if settlement.delivered => {

@@ -222,7 +222,7 @@ impl Store for MongodbStore {
         queues.sort_unstable();
         queues.dedup();
         for queue in queues {
-            self.core.hub.waiters.changed(queue);
+            self.core.hub.waiters.wake_queue(queue);
         }
         if some_broadcast {
             self.core.hub.beat();

@@ -50,7 +50,7 @@ async fn hear(core: &Core) -> Result<()> {
     while let Some(changes) = found {
         for change in &changes {
             if let Ok(queue) = change.get_str("queue") {
-                core.hub.waiters.changed(queue);
+                core.hub.waiters.wake_queue(queue);
             }
         }
         found = cursor.next(core).await?;

@@ -15,6 +15,7 @@ use crate::record;
 use crate::reply::Reply;
 use crate::scripts::{CLAIM, number};
 use crate::store::{MOST_BYTES, Receipt, RedisStore};
+use crate::waiters::Awaited;
 
 impl RedisStore {
     /// Takes messages, or waits until there are some.
@@ -24,10 +25,11 @@ impl RedisStore {
             return self.take(claim.wants, false).await;
         }
         let deadline = Instant::now() + claim.wait;
-        let queues: Vec<_> = claim.wants.iter().map(|want| Arc::clone(&want.queue)).collect();
-        let lists = queues.iter().flat_map(|queue| core.keys.lists(queue)).collect();
+        let queues = claim.wants.iter().map(|want| &want.queue);
+        let lists = queues.clone().flat_map(|queue| core.keys.lists(queue)).map(Awaited::List);
+        let awaited = lists.chain(queues.map(|queue| Awaited::Queue(Arc::clone(queue)))).collect();
         // Before the first look, so that no change is missed.
-        let place = core.waiters.enter(lists, queues);
+        let place = core.waiters.enter(awaited);
         loop {
             let claimed = self.take(claim.wants, core.tracked).await?;
             if !claimed.is_empty() {

@@ -19,7 +19,7 @@ use crate::ledger::{Ledger, Score};
 use crate::options::RedisOptions;
 use crate::reply::Reply;
 use crate::scripts::{Script, Scripts};
-use crate::waiters::Waiters;
+use crate::waiters::{Waiters, lists_changed, queue_changed};
 
 /// A connection and what it knows.
 #[derive(Debug)]
@@ -204,12 +204,12 @@ async fn listen(core: Weak<Core>, mut events: mpsc::Receiver<Event>) {
                 if keys.iter().any(|key| core.keys.is_bindings(key)) {
                     core.changed();
                 }
-                core.waiters.lists_changed(&keys);
+                lists_changed(&core.waiters, &keys);
             }
             Event::Message { channel, payload } => {
                 let Some(exchange) = core.keys.exchange_of(&channel) else { continue };
                 for queue in core.fanout.deliver(exchange, &payload) {
-                    core.waiters.queue_changed(&queue);
+                    queue_changed(&core.waiters, &queue);
                 }
             }
             Event::Missed => {

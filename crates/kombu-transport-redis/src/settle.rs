@@ -13,6 +13,7 @@ use crate::ledger::Held;
 use crate::record;
 use crate::scripts::{FORGET, RENEW, number};
 use crate::store::{Receipt, RedisStore};
+use crate::waiters::queue_changed;
 
 impl RedisStore {
     /// Settles messages: those that go first, then those that go back.
@@ -29,7 +30,7 @@ impl RedisStore {
                 let message =
                     if settlement.delivered { record::mark_redelivered(&message) } else { message };
                 self.core.fanout.put_back(&settlement.queue, message);
-                self.core.waiters.queue_changed(&settlement.queue);
+                queue_changed(&self.core.waiters, &settlement.queue);
             }
         }
         answers
@@ -116,7 +117,7 @@ impl RedisStore {
                 });
                 let moved = estate::give_back(&self.core, &queue, entries.collect()).await;
                 for (_, held) in &group {
-                    self.core.waiters.queue_changed(&held.queue);
+                    queue_changed(&self.core.waiters, &held.queue);
                 }
                 moved.map(|_| Vec::new())
             } else {

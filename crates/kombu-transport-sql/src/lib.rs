@@ -23,7 +23,6 @@ mod take;
 mod topology;
 mod transport;
 mod upkeep;
-mod waiters;
 
 pub use options::{SqlOptions, Synchronous};
 pub use transport::{SCHEMES, SqlTransport};

@@ -84,7 +84,7 @@ mod postgres {
                     Ok(Some(notice)) if notice.payload().is_empty() => {
                         core.shared.waiters.wake_all();
                     }
-                    Ok(Some(notice)) => core.shared.waiters.wake(notice.payload()),
+                    Ok(Some(notice)) => core.shared.waiters.wake_queue(notice.payload()),
                     Ok(None) => {
                         core.lose("the server closed the connection that listens".to_owned());
                         *open = None;

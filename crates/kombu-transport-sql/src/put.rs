@@ -30,7 +30,7 @@ pub(crate) async fn put(core: &Core, topology: &SqlTopology, batch: &[Put]) -> V
         }
     } else {
         for queue in queues(&copies) {
-            core.shared.waiters.wake(&queue);
+            core.shared.waiters.wake_queue(&queue);
         }
     }
     answers

@@ -46,7 +46,7 @@ pub(crate) async fn settle(core: &Core, batch: &[Settlement<Receipt>]) -> Result
     steps.extend(notice(core, &queues));
     let outputs = core.run(&core.lanes.claim, &steps).await?;
     for queue in queues {
-        core.shared.waiters.wake(&queue);
+        core.shared.waiters.wake_queue(&queue);
     }
     let changed: u64 = outputs.iter().take(changes).map(|output| output.affected).sum();
     if changed < batch.len() as u64 {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::waiters::Waiters;
+use kombu_virtual::Waiters;
 
 /// What is shared, by the identity that the tables have, whatever way leads to them.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(crate) struct Registry {
 /// What connections to the same tables share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Waiters<Arc<str>>,
     /// Changes with each exchange, binding or queue that this process changes.
     pub(crate) changes: AtomicU64,
 }

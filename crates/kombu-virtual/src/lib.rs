@@ -26,6 +26,7 @@ mod tasks;
 mod topology;
 mod unsettled;
 mod upkeep;
+mod waiters;
 
 pub use connection::VirtualConnection;
 pub use interrupt::Interrupt;
@@ -36,3 +37,4 @@ pub use routing::{Targets, topic};
 pub use shared_topology::{SharedTopology, TopologyRecords};
 pub use store::{Claim, Claimed, Put, Settlement, Store, StoreFeatures, Want};
 pub use topology::{Destination, Route, Topology};
+pub use waiters::{Place, Waiters};

@@ -1,6 +1,7 @@
 //! Publishing.
 
 mod publication;
+mod ready;
 mod reply;
 
 use std::borrow::Cow;
@@ -159,7 +160,7 @@ impl Producer {
         &self,
         publications: impl IntoIterator<Item = Publication> + Send,
     ) -> Vec<Result<()>> {
-        publication::batch(publications).await
+        ready::batch(publications).await
     }
 
     /// Opens the producer's channel now; it also opens at its first use.

@@ -1,4 +1,4 @@
-//! One publication: what is said about it, and how it is sent.
+//! One publication: what is said about it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 
 use super::Producer;
-use crate::channel::{Channel, FIRST_PAUSE, LONGEST_PAUSE, was_never_heard};
+use super::ready::Ready;
 use crate::codec::Encoded;
-use crate::connection::{Entity, Lease};
+use crate::connection::Entity;
 use crate::entity::{DeliveryMode, Exchange, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, Properties};
@@ -35,7 +35,7 @@ pub enum Target {
 }
 
 impl Target {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Self::Exchange(exchange) => exchange.name(),
             Self::Name(name) => name,
@@ -346,7 +346,7 @@ impl Publication {
         ready.send().await.map(|sent| sent.confirm)
     }
 
-    fn prepare(self) -> Result<Ready> {
+    pub(super) fn prepare(self) -> Result<Ready> {
         let Self { producer, parts } = self;
         let parts = *parts;
         let defaults = &producer.defaults;
@@ -424,157 +424,4 @@ impl Due {
                 .during("publish")
         })
     }
-}
-
-/// A publication with everything decided.
-struct Ready {
-    channel: Channel,
-    publish: Arc<Publish>,
-    target: Target,
-    declare: Vec<Entity>,
-    deadline: Instant,
-    retry: bool,
-    observed: Publishing,
-}
-
-impl Ready {
-    async fn publish(self) -> Result<()> {
-        let result = self.publish_until_confirmed().await;
-        self.observed.end(&result);
-        result
-    }
-
-    /// Sends until confirmed, on a new link when one breaks.
-    async fn publish_until_confirmed(&self) -> Result<()> {
-        let mut pause = FIRST_PAUSE;
-        let mut declared_again = false;
-        loop {
-            let result = match self.send().await {
-                Ok(sent) => self.confirmed(sent).await,
-                Err(error) => Err(error),
-            };
-            match result {
-                Err(error) if self.may_retry(&error, pause) => {
-                    tracing::debug!(%error, "publishing again");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(error) if self.forget_missing(&error) && !declared_again => {
-                    declared_again = true;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// Forgets that the exchange was declared when the broker says that it is missing: somebody
-    /// deleted it since, and it is to be declared again.
-    fn forget_missing(&self, error: &Error) -> bool {
-        let Target::Exchange(exchange) = &self.target else { return false };
-        let missing = error.kind() == ErrorKind::NotFound && exchange.is_declared();
-        if missing {
-            self.channel.shared().topology.remove_exchange(exchange.name());
-        }
-        missing
-    }
-
-    /// Declares what is to be declared, and hands the message to the transport.
-    async fn send(&self) -> Result<Sent> {
-        if let Target::Exchange(exchange) = &self.target {
-            self.channel.ensure_exchange(exchange).await?;
-        }
-        for entity in &self.declare {
-            match entity {
-                Entity::Exchange(exchange) => self.channel.ensure_exchange(exchange).await?,
-                Entity::Queue(queue) => self.channel.ensure_queue(queue).await?,
-            }
-        }
-        if self.publish.due_later().is_some() {
-            Box::pin(self.check_delay()).await.map_err(|error| self.explain(error))?;
-        }
-        let lease = self.channel.lease(self.deadline).await.map_err(|error| self.explain(error))?;
-        timeout_at(self.deadline, lease.raw.publish(Arc::clone(&self.publish)))
-            .await
-            .map_err(|_| self.channel.shared().timed_out("publish"))
-            .flatten()
-            .inspect_err(|error| self.channel.judge(&lease, error))
-            .map_err(|error| self.explain(error))
-            .map(|confirm| Sent { lease, confirm })
-    }
-
-    /// Refuses to delay where the broker cannot: a transport might not know of it.
-    async fn check_delay(&self) -> Result<()> {
-        let link = self.channel.shared().link(self.deadline).await?;
-        if link.raw.capabilities().delayed_delivery {
-            return Ok(());
-        }
-        let broker = link.raw.server().product;
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("{broker} cannot keep messages for later (capability delayed_delivery)"),
-        )
-        .with("url", &link.url))
-    }
-
-    async fn confirmed(&self, Sent { lease, confirm }: Sent) -> Result<()> {
-        timeout_at(self.deadline, confirm)
-            .await
-            .map_err(|_| self.channel.shared().timed_out("publish").with("waited_for", "confirm"))
-            .flatten()
-            .inspect_err(|error| self.channel.judge(&lease, error))
-            .map_err(|error| self.explain(error))
-    }
-
-    fn may_retry(&self, error: &Error, pause: Duration) -> bool {
-        self.retry && was_never_heard(error) && Instant::now() + pause < self.deadline
-    }
-
-    fn explain(&self, error: Error) -> Error {
-        error
-            .during("publish")
-            .with("exchange", format_args!("{:?}", self.publish.exchange))
-            .with("routing_key", format_args!("{:?}", self.publish.routing_key))
-    }
-}
-
-/// A publication on its way.
-struct Sent {
-    lease: Arc<Lease>,
-    confirm: Confirm,
-}
-
-/// Sends all in order, then awaits the confirms in order.
-pub(super) async fn batch(publications: impl IntoIterator<Item = Publication>) -> Vec<Result<()>> {
-    // All are decided first: their deadlines run from now, not from their turn.
-    let ready: Vec<_> = publications.into_iter().map(Publication::prepare).collect();
-    let mut sent = Vec::with_capacity(ready.len());
-    for ready in ready {
-        sent.push(match ready {
-            Ok(ready) => {
-                let result = ready.send().await;
-                Ok((ready, result))
-            }
-            Err(error) => Err(error),
-        });
-    }
-    let mut results = Vec::with_capacity(sent.len());
-    for item in sent {
-        results.push(match item {
-            Err(error) => Err(error),
-            Ok((ready, result)) => {
-                let result = match result {
-                    Ok(sent) => ready.confirmed(sent).await,
-                    Err(error) => Err(error),
-                };
-                match result {
-                    Err(error) if ready.may_retry(&error, FIRST_PAUSE) => ready.publish().await,
-                    other => {
-                        ready.observed.end(&other);
-                        other
-                    }
-                }
-            }
-        });
-    }
-    results
 }

@@ -5,7 +5,8 @@ use kombu_conformance::kit::{
     Outcome, PYTHON, Result, fill, next, numbers, say, until, with_options, with_traffic,
 };
 use kombu_conformance::own_cases;
-use kombu_core::{Consumer, Delivery, ErrorKind, Exchange};
+use kombu_conformance::proxy::Proxy;
+use kombu_core::{BrokerUrl, Consumer, Delivery, ErrorKind, Exchange, RetryPolicy};
 
 use crate::ground::{CONTROL, builder, connect, daemon, proxy, queue, until_link, url};
 use crate::own::Daemon;
@@ -20,6 +21,7 @@ own_cases! {
     alone what_is_held_outlives_the_daemon_and_what_waits_does_not [CONTROL];
     alone exchanges_are_declared_again_at_a_daemon_that_knows_nothing [CONTROL];
     alone consumers_wait_for_a_daemon_that_is_away [CONTROL];
+    beside only_connecting_needs_the_name_server [];
 }
 
 /// The next deliveries, which are not settled.
@@ -40,6 +42,29 @@ async fn marked(consumer: &mut Consumer, count: usize) -> Result<Vec<(u64, bool)
         delivery.ack_confirmed().await?;
     }
     Ok(came)
+}
+
+async fn only_connecting_needs_the_name_server() -> Outcome {
+    let parsed = BrokerUrl::parse(&url(""))?;
+    let (host, port) = (parsed.host().unwrap_or("127.0.0.1"), parsed.port().unwrap_or(9090));
+    let names = Proxy::start(host, port).await?;
+    let here = format!("{host}:{port}");
+    let through = url("").replacen(&here, &format!("127.0.0.1:{}", names.port()), 1);
+    assert_ne!(through, url(""), "{here} is not in the URL");
+    let connection = builder(&through).connect().await?;
+    let queue = queue("names");
+    let mut consumer = connection.consumer(&queue).start().await?;
+    names.refuse().await;
+    fill(&connection, &queue, 0..3).await?;
+    assert_eq!(numbers(&mut consumer, 3).await?, [0, 1, 2]);
+    let once = || builder(&through).retry(RetryPolicy::once());
+    let text = once().connect().await.expect_err("nobody says where the broker is").to_string();
+    assert!(text.contains("name_server=127.0.0.1:"), "{text}");
+    names.restore().await;
+    once().connect().await?.close().await?;
+    consumer.close().await?;
+    connection.delete_queue(queue.name()).await?;
+    Ok(connection.close().await?)
 }
 
 async fn a_closed_connection_gives_back_what_it_holds() -> Outcome {
