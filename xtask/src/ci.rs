@@ -2,8 +2,9 @@
 
 use anyhow::{Result, bail};
 
-use crate::brokers::install;
+use crate::brokers::{install, transports};
 use crate::cargo::cargo;
+use crate::flags::Ci;
 use crate::interrupt::Interrupt;
 use crate::suite::{Outcome, count};
 use crate::table::Table;
@@ -17,17 +18,26 @@ const STEPS: &[&str] = &[
     "test --workspace --all-features --no-fail-fast",
     "doc --workspace --all-features --no-deps",
     "run --example quickstart",
-    "xtask test-brokers",
+    BROKERS,
 ];
 
+/// The one that is about transports.
+const BROKERS: &str = "xtask test-brokers";
+
 /// Runs the command: every step, also after one that failed.
-pub(crate) fn run(interrupt: &Interrupt) -> Result<()> {
+pub(crate) fn run(flags: &Ci, interrupt: &Interrupt) -> Result<()> {
+    // A wrong name is told now, not after all other steps.
+    transports(&flags.transports)?;
     // Steps with all features build the transport etcd.
     install::protoc()?;
     let mut table = Table::new(["step", "result", "tests", "seconds"]);
     let mut total = Outcome::default();
     let mut failed = 0;
     for step in STEPS {
+        let mut step = (*step).to_owned();
+        if step == BROKERS {
+            step = [&[step], flags.transports.as_slice()].concat().join(" ");
+        }
         println!("\n$ cargo {step}");
         let mut command = cargo();
         command.args(step.split(' ')).env("RUSTDOCFLAGS", "-D warnings");

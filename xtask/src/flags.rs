@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Checks the dependency graph against deny.toml.
     Licences,
     /// Runs everything that must hold before a change is taken.
-    Ci,
+    Ci(Ci),
 }
 
 /// Where brokers come from.
@@ -101,6 +101,13 @@ pub(crate) struct StopBrokers {
     /// Stops all that were left running.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// Options of `ci`.
+#[derive(Debug, Args)]
+pub(crate) struct Ci {
+    /// The transports whose brokers are started and tested; all if none is named.
+    pub(crate) transports: Vec<String>,
 }
 
 /// Options of `control`.

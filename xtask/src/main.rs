@@ -51,7 +51,7 @@ fn run(flags: Flags) -> Result<()> {
     let interrupt = Interrupt::new()?;
     match flags.command {
         Command::Bench(flags) => bench::run(&flags, &interrupt),
-        Command::Ci => ci::run(&interrupt),
+        Command::Ci(flags) => ci::run(&flags, &interrupt),
         Command::Control(flags) => control::run(&flags),
         Command::Features => features::run(&interrupt),
         Command::Interop(flags) => test_brokers::run(&flags, Scope::Interop, &interrupt),
